@@ -1,0 +1,26 @@
+"""The library that stages and service share.
+
+Importing the package sets, in this one place, what every tool must know before it is imported: no telemetry leaves the
+machine, no hub is asked unless a stage wants it, and OpenMP threads sleep while they wait (spinning threads cost a
+factor of ten on a machine whose cores are busy). A value already in the environment wins.
+"""
+
+import os
+
+QUIET_ENVIRONMENT = {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+    "PYTHONHASHSEED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUTF8": "1",
+}
+
+for _name, _value in QUIET_ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,1 @@
+"""Where a base model comes from; each way ends as one plain safetensors folder."""

@@ -1,0 +1,1 @@
+"""One interface to every model that answers; evaluation and the service use the same."""

@@ -1,0 +1,1 @@
+"""LoRA training that can be planned, killed and repeated."""

@@ -1,0 +1,1 @@
+"""One file a box of dvc.yaml; thin: read files, call legalqa, write files."""
