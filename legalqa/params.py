@@ -1,0 +1,183 @@
+"""The one typed schema of params.yaml: strict, frozen, nothing unknown; every problem of a file in one message."""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import Field as Key
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from legalqa.problems import Problem, UserError
+
+
+class Block(BaseModel):
+    """Strict, frozen, no unknown keys."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# ---------------------------------------------------------------- data, validate, convert, split
+
+
+class Columns(Block):
+    title: str | None = "title"
+    question: str | None = "question"
+    reply: str = "reply"
+    is_best: str | None = "is_best"
+
+
+class DataParams(Block):
+    source: str
+    encoding: str = "auto"
+    delimiter: str = "auto"
+    columns: Columns = Columns()
+
+
+class ValidateParams(Block):
+    expectations: list[dict[str, Any]] = []
+
+
+class ConvertParams(Block):
+    replies: Literal["best", "all", "best_else_first", "longest"] = "best_else_first"
+
+
+class SplitParams(Block):
+    train: float = Key(gt=0, lt=1)
+    dev: float = Key(gt=0, lt=1)
+    test: float = Key(gt=0, lt=1)
+    key: str = "legalqa"
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> "SplitParams":
+        total = self.train + self.dev + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + dev + test must be 1, found {total:g}")
+        return self
+
+
+# ---------------------------------------------------------------- base
+
+
+class BaseParams(Block):
+    source: Literal["packaged", "hub", "local"]
+    name: str
+    revision: str | None = None
+    path: str | None = None
+
+
+# ---------------------------------------------------------------- knowledge
+
+
+class KnowledgeParams(Block):
+    statutes: str = "packaged"
+    answers: bool = True
+    threshold: float = 0.0
+
+
+# ---------------------------------------------------------------- train
+
+
+class TrainParams(Block):
+    seed: int = 42
+
+
+# ---------------------------------------------------------------- evaluate
+
+
+class EvaluateParams(Block):
+    seed: int = 42
+    arms: list[str]
+    max_new_tokens: int = Key(160, gt=0)
+
+
+# ---------------------------------------------------------------- package
+
+
+class PackageParams(Block):
+    primary: str
+
+
+# ---------------------------------------------------------------- the whole file
+
+
+class Params(Block):
+    """params.yaml, one attribute a block. Rules that tie two blocks together are checked here."""
+
+    data: DataParams
+    validate_: ValidateParams = Key(alias="validate")
+    convert: ConvertParams
+    split: SplitParams
+    base: BaseParams
+    knowledge: KnowledgeParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    package: PackageParams
+
+
+def load_params(path: Path | str = "params.yaml") -> Params:
+    """Read and check the params file. Raises UserError with every problem: line, key, value, and the nearest valid name."""
+    text = Path(path).read_text(encoding="utf-8")
+    try:
+        tree = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(Problem(f"{path}{line}", error.problem or "not YAML", fix="correct the YAML there")) from None
+    try:
+        return Params.model_validate(_plain(tree))
+    except ValidationError as error:
+        problems = [_problem(str(path), tree, detail) for detail in error.errors()]
+        raise UserError(problems, f"{path}: {len(problems)} problem(s), nothing was run") from None
+
+
+def _plain(node: Any) -> Any:
+    """ruamel's round-trip nodes (they know their line) as plain Python values."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _problem(path: str, tree: Any, detail: Any) -> Problem:
+    location = [part for part in detail["loc"] if part != "validate_"]
+    key = ".".join(str(part) for part in location)
+    where = f"{path} line {_line(tree, location)}: {key}" if key else path
+    if detail["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        return Problem(where, "unknown key", f"one of {', '.join(known)}", f"did you mean {near[0]}?" if near else "remove it")
+    if detail["type"] == "missing":
+        return Problem(where, "missing key", fix="add it (the params.yaml of this project shows each key with its meaning)")
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    found = repr(_plain(detail["input"])) if not isinstance(detail["input"], dict) else "these values"
+    return Problem(where, found, message)
+
+
+def _line(tree: Any, location: list[Any]) -> int:
+    """Line (from 1) of the deepest part of ``location`` that the file has."""
+    line = 1
+    node = tree
+    for part in location:
+        try:
+            position = node.lc.value(part) if isinstance(node, list) else node.lc.key(part)
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+        line = position[0] + 1
+        node = node[part]
+    return line
+
+
+def _known_keys(location: list[Any]) -> list[str]:
+    """The names that the schema allows under ``location``."""
+    model: Any = Params
+    for part in location:
+        field = next((f for name, f in model.model_fields.items() if (f.alias or name) == part), None)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        model = field.annotation
+    return [f.alias or name for name, f in model.model_fields.items()]
