@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,8 +23,14 @@ def written_aside(path: Path | str) -> Iterator[Path]:
         aside = room / target.name
         yield aside
         if target.is_dir() and not target.is_symlink():
-            os.rename(target, room / "previous")
-        os.replace(aside, target)
+            target.rename(room / "previous")
+            try:
+                aside.rename(target)
+            except OSError:
+                (room / "previous").rename(target)
+                raise
+        else:
+            aside.replace(target)
     finally:
         shutil.rmtree(room, ignore_errors=True)
 

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from legalqa.problems import Problem, UserError
+from legalqa.stage import stage
 
 
 class Block(BaseModel):
@@ -118,12 +119,17 @@ class Params(Block):
 
 def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and check the params file. Raises UserError with every problem: line, key, value, and the nearest valid name."""
-    text = Path(path).read_text(encoding="utf-8")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(Problem(str(path), "there is no such file", fix="run from the project folder")) from None
     try:
         tree = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(Problem(f"{path}{line}", error.problem or "not YAML", fix="correct the YAML there")) from None
+    if not isinstance(tree, dict):
+        raise UserError(Problem(str(path), "holds no mapping", "one block a stage"))
     try:
         return Params.model_validate(_plain(tree))
     except ValidationError as error:
@@ -181,3 +187,8 @@ def _known_keys(location: list[Any]) -> list[str]:
             return []
         model = field.annotation
     return [f.alias or name for name, f in model.model_fields.items()]
+
+
+if __name__ == "__main__":
+    with stage("params"):
+        load_params()

@@ -1,0 +1,98 @@
+# The commands of the project; `make help` lists them. uv is used when it is there, else pip; both read requirements.lock.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+PYTHON ?= python3.11
+PORT ?= 3000
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONHASHSEED := 0
+export PYTHONUTF8 := 1
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+export BENTOML_DO_NOT_TRACK := True
+export MLFLOW_DISABLE_TELEMETRY := true
+export GX_ANALYTICS_ENABLED := false
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: requirements.lock
+	@echo "== setting up $(VENV) from requirements.lock"
+	python=$$(command -v $(PYTHON) || command -v python3)
+	"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and f"Python 3.11 is needed, {sys.executable} is {sys.version.split()[0]}; name it: make PYTHON=/path/to/python3.11")'
+	[ -x $(VENV)/bin/python ] || "$$python" -m venv $(VENV)
+	if command -v uv >/dev/null; then
+		UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip install --quiet --python $(VENV)/bin/python -r requirements.lock
+	else
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	fi
+	touch $@
+
+.PHONY: setup
+setup: $(VENV)/.installed  ## .venv from requirements.lock
+
+.PHONY: repro
+repro: setup  ## the main job: all eight stages, promotion, the table of scores
+	@python -m legalqa.params
+	[ -d .git ] || { echo "this folder is no git repository; dvc needs one: git init"; exit 1; }
+	dvc repro
+	python -m legalqa.promote promote
+	python -m legalqa.evaluation.table
+	echo
+	echo "Reports: reports/validate/report.html  reports/evaluate/report.html    Next: make serve"
+
+.PHONY: serve
+serve: setup  ## the champion on port 3000 (PORT=...)
+	@python -c 'import socket, sys
+	s = socket.socket()
+	s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+	try: s.bind(("127.0.0.1", $(PORT)))
+	except OSError: sys.exit("port $(PORT) is taken: stop what uses it, or choose another: make serve PORT=3001")'
+	bentoml serve --port $(PORT)
+
+.PHONY: ui
+ui: setup  ## the MLflow UI with the runs
+	@mlflow server --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port 5000 --workers 1
+
+.PHONY: plan
+plan: setup  ## what training will need, before anything is trained
+	@python -m legalqa.training.plan
+
+.PHONY: promote
+promote: setup  ## compare the bundle with the champion; the winner is registered and served
+	@python -m legalqa.promote promote
+
+.PHONY: rollback
+rollback: setup  ## the previous champion again
+	@python -m legalqa.promote rollback
+
+.PHONY: champions
+champions: setup  ## who was champion when, and why
+	@python -m legalqa.promote champions
+
+.PHONY: trace
+trace: setup  ## from the champion back to the rows of the raw file
+	@python -m legalqa.promote trace
+
+.PHONY: dag
+dag: setup  ## draw the map
+	@dvc dag
+
+.PHONY: test
+test: setup  ## all tests
+	@python -m pytest
+
+.PHONY: lint
+lint: setup  ## style and types
+	@ruff check
+	ruff format --check
+	mypy -p legalqa -p stages -p serving
+
+.PHONY: lock
+lock:  ## requirements.lock anew from pyproject.toml, without any host name
+	@uv pip compile pyproject.toml --extra dev --find-links "$${PIP_FIND_LINKS:-}" --python-version 3.11 --no-header --no-annotate -q | sed 's/+cpu$$//' > requirements.lock.new
+	mv requirements.lock.new requirements.lock
