@@ -116,7 +116,7 @@ class Statutes:
                     " WHERE l.status != '历史版本' AND l.doc_type IN ('法律', '宪法') ORDER BY a.id"
                 ).fetchall()
             connection.close()
-        articles = {}
+        articles: dict[tuple[str, str], Article] = {}
         for law, label, text, status in rows:
             if _ARTICLE.match(label):
                 mended = _STATUS_MENDED.get(law, _STATUS[status])
