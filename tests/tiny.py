@@ -1,0 +1,72 @@
+"""A tiny randomly initialised Qwen2 as a plain checkpoint folder: everything of a base model but its size and its sense."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from legalqa.base.identity import Identity
+from legalqa.files import write_json
+
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+# These characters are one token each, as common ones are in real vocabularies; all others are three bytes.
+COMMON = "的一是不了在人有我他这个们中来上为和地到以时要就出会可也对生能而子那得于着下自之年过后作里用道行所然家事成方多经法律师赔偿合同离婚"
+QWEN2_WORDS = (  # Qwen's own rule for cutting a text into words
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def tiny_tokenizer() -> Tokenizer:
+    """Byte-level BPE: the 256 bytes, a merge for each common character, the chat's special tokens."""
+    vocabulary = {byte: number for number, byte in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    merges: list[tuple[str, str]] = []
+    for character in COMMON:
+        first, second, third = byte_level.pre_tokenize_str(character)[0][0]
+        for merge in ((first, second), (first + second, third)):
+            if "".join(merge) not in vocabulary:
+                vocabulary["".join(merge)] = len(vocabulary)
+                merges.append(merge)
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.normalizer = normalizers.NFC()
+    split = pre_tokenizers.Split(Regex(QWEN2_WORDS), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS])
+    return tokenizer
+
+
+def make_tiny(folder: Path, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Path:
+    """Write config, weights, tokenizer, generation config and identity of a Qwen2 with 2 layers of width 64."""
+    tokenizer = tiny_tokenizer()
+    pad, _, end = (tokenizer.token_to_id(token) for token in SPECIAL_TOKENS)
+    config = Qwen2Config(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=pad,
+        eos_token_id=end,
+        pad_token_id=pad,
+        dtype=dtype,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2ForCausalLM(config).to(dtype)
+    model.generation_config.eos_token_id = [end, pad]
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(
+        folder / "tokenizer_config.json",
+        {"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
+    )
+    Identity.of(folder, name="tiny", source="local").save(folder)
+    return folder
