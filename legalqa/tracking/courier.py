@@ -60,13 +60,13 @@ class Courier(threading.Thread):
                 self.post("metrics", **seen)
             try:
                 sender = sender or Sender(*connect())
-                sender.send(events)
-                self.run_id = sender.run_id
-                if not swept:
+                if not swept:  # first, so that what is ours now is not taken for a dead run of the same training
                     send_leftovers()
                     swept = True
+                sender.send(events)
+                self.run_id = sender.run_id
             except out_of_reach() as error:
-                reason = str(error).partition("\n")[0]
+                reason = str(error).partition("\n")[0].rpartition(": ")[2].rstrip("')\"")[:150]
                 say(f"{tracking_uri()} can't be used now ({reason}); the work goes on, its journal keeps all")
                 with self._news:
                     if last_try:

@@ -39,6 +39,19 @@ class Journal:
                 return cls(path, stream)
             stream.close()  # its last owner delivered and removed it between our open and our lock
 
+    @classmethod
+    def open_for_new_run(cls, path: Path) -> Self | None:
+        """Like ``open``, but a journal whose run has ended steps aside, to be sent as it is."""
+        journal = cls.open(path)
+        if journal is None:
+            return None
+        events = journal.read()
+        if not events or events[-1]["kind"] != "end":
+            return journal
+        path.rename(path.with_suffix(f".{events[-1]['time']}.jsonl"))
+        journal.close(delivered=False)
+        return cls.open(path)
+
     def _cut_half_line(self) -> None:
         """A crash in the middle of a write leaves half a line, which the next event must not be glued to."""
         text = self.path.read_bytes()

@@ -70,7 +70,8 @@ def train_run(
         yield Run(None)
         return
     leaves = flat(params)
-    courier = _courier(f"{train_key}.jsonl", watch_system=True)
+    tracking_uri()  # refuses what can never work before anything starts
+    courier = _courier(Journal.open_for_new_run(tracking_folder() / f"{train_key}.jsonl"), watch_system=True)
     courier.post(
         "start",
         own=True,
@@ -102,7 +103,8 @@ def add_to_run(train_key: str, part: str) -> Iterator[Run]:
 
     A store that has never seen this training (the adapter came out of DVC's cache) gets a run for it.
     """
-    courier = _courier(f"{train_key}.{part}.jsonl", watch_system=False)
+    tracking_uri()
+    courier = _courier(Journal.open(tracking_folder() / f"{train_key}.{part}.jsonl"), watch_system=False)
     courier.post("start", own=False, name=f"{train_key} (from cache)", params={}, tags={"train_key": train_key}, datasets=[])
     try:
         yield Run(courier)
@@ -110,13 +112,9 @@ def add_to_run(train_key: str, part: str) -> Iterator[Run]:
         courier.finish()
 
 
-def _courier(file: str, *, watch_system: bool) -> Courier:
-    tracking_uri()  # refuses what can never work before anything starts
-    journal = Journal.open(tracking_folder() / file)
+def _courier(journal: Journal | None, *, watch_system: bool) -> Courier:
     if journal is None:
-        raise UserError(
-            Problem(f"{tracking_folder() / file}", "the same training is running already", fix="wait for it, or stop it")
-        )
+        raise UserError(Problem(str(tracking_folder()), "the same training is running already", fix="wait for it, or stop it"))
     return Courier(journal, watch_system=watch_system)
 
 
