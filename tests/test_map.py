@@ -138,7 +138,7 @@ def test_arrows_run_down_only() -> None:
     ("library", "rooms"),
     [
         ("great_expectations", ("legalqa/data/expectations.py",)),
-        ("mlflow", ("legalqa/tracking.py",)),
+        ("mlflow", ("legalqa/tracking/",)),
         ("bentoml", ("service.py", "serving/", "legalqa/store.py")),
         ("deepspeed", ("legalqa/training/",)),
     ],
