@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from pydantic import Field as Key
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
@@ -28,12 +28,27 @@ class Columns(Block):
     reply: str = "reply"
     is_best: str | None = "is_best"
 
+    @model_validator(mode="after")
+    def _a_question(self) -> "Columns":
+        if self.title is None and self.question is None:
+            raise ValueError("title and question can't both be null: one of them asks")
+        return self
+
 
 class DataParams(Block):
     source: str
     encoding: str = "auto"
     delimiter: str = "auto"
+    bad_records: Literal["stop", "drop"] = "stop"
+    empty_words: list[str] = ["nan", "NaN", "null", "NULL", "None", "NA", "N/A", "<NA>", "\\N"]
     columns: Columns = Columns()
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str) -> str:
+        if value != "auto" and len(value) != 1:
+            raise ValueError("auto or one character")
+        return value
 
 
 class ValidateParams(Block):
@@ -72,9 +87,9 @@ class BaseParams(Block):
 
 
 class KnowledgeParams(Block):
-    statutes: str = "packaged"
+    as_of: str = Key(pattern=r"^\d{4}-\d{2}-\d{2}$")
     answers: bool = True
-    threshold: float = 0.0
+    threshold: float = Key(0.0, ge=0, le=1)
 
 
 # ---------------------------------------------------------------- train
@@ -100,6 +115,53 @@ class PackageParams(Block):
     primary: str
 
 
+# ---------------------------------------------------------------- serve
+
+
+class BreakerParams(Block):
+    window_s: float = Key(20.0, gt=0)
+    min_calls: int = Key(5, ge=1)
+    failure_rate: float = Key(0.5, gt=0, le=1)
+    slow_rate: float = Key(0.8, gt=0, le=1)
+    open_s: float = Key(5.0, gt=0)
+    max_open_s: float = Key(15.0, gt=0)
+    probes: int = Key(2, ge=1)
+
+
+class LimitParams(Block):
+    requests_per_minute: int = Key(120, gt=0)
+    tokens_per_minute: int = Key(60_000, gt=0)
+    concurrent: int = Key(32, gt=0)
+
+
+class ServeParams(Block):
+    knowledge: Literal["always", "auto", "never"] = "auto"
+    passages: int = Key(2, ge=1, le=10)
+    passage_tokens: int = Key(400, gt=0)
+    auto_score: float = Key(0.5, ge=0, le=1)
+    default_new_tokens: int = Key(256, gt=0)
+    max_new_tokens: int = Key(1024, gt=0)
+    max_prompt_tokens: int = Key(1536, gt=0)
+    deadline_s: float = Key(60.0, gt=0)
+    first_token_s: float = Key(10.0, gt=0)
+    stall_s: float = Key(10.0, gt=0)
+    restart_after_s: float = Key(30.0, gt=0)
+    max_requests: int = Key(64, gt=0)
+    max_tokens: int = Key(65_536, gt=0)
+    max_batch: int = Key(16, gt=0)
+    mark_citations: bool = True
+    breaker: BreakerParams = BreakerParams()
+    limits: LimitParams = LimitParams()
+
+    @model_validator(mode="after")
+    def _times_in_order(self) -> "ServeParams":
+        if self.first_token_s >= self.deadline_s:
+            raise ValueError(f"first_token_s {self.first_token_s:g} must be shorter than deadline_s {self.deadline_s:g}")
+        if self.default_new_tokens > self.max_new_tokens:
+            raise ValueError(f"default_new_tokens {self.default_new_tokens} is over max_new_tokens {self.max_new_tokens}")
+        return self
+
+
 # ---------------------------------------------------------------- the whole file
 
 
@@ -115,6 +177,7 @@ class Params(Block):
     train: TrainParams
     evaluate: EvaluateParams
     package: PackageParams
+    serve: ServeParams = ServeParams()
 
 
 def load_params(path: Path | str = "params.yaml") -> Params:
