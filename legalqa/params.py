@@ -51,12 +51,39 @@ class DataParams(Block):
         return value
 
 
+class Expectation(Block):
+    """One rule: its GX name, how bad a failure is, and GX's own arguments beside them."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False)
+
+    type: str
+    severity: Literal["critical", "warning"] = "critical"
+
+    def arguments(self) -> dict[str, Any]:
+        """What is handed to the GX class."""
+        return dict(self.__pydantic_extra__ or {})
+
+
 class ValidateParams(Block):
-    expectations: list[dict[str, Any]] = []
+    expectations: list[Expectation]
+
+
+class Lengths(Block):
+    min: int = Key(ge=1)
+    max: int = Key(ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Lengths":
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
 
 
 class ConvertParams(Block):
-    replies: Literal["best", "all", "best_else_first", "longest"] = "best_else_first"
+    replies: Literal["best", "all", "best_else_first", "longest"]
+    clean: list[Literal["html", "control", "full_width", "furniture", "greeting", "whitespace"]]
+    question_length: Lengths
+    reply_length: Lengths
 
 
 class SplitParams(Block):
@@ -78,9 +105,24 @@ class SplitParams(Block):
 
 class BaseParams(Block):
     source: Literal["packaged", "hub", "local"]
-    name: str
-    revision: str | None = None
+    name: str | None = None
+    revision: str | None = Key(None, pattern=r"^[0-9a-f]{40}$")
     path: str | None = None
+    sha256: str | None = Key(None, pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _keys_of_the_source(self) -> "BaseParams":
+        needed, allowed = {
+            "packaged": (set(), set()),
+            "hub": ({"name", "revision"}, {"name", "revision", "sha256"}),
+            "local": ({"path"}, {"path", "name", "sha256"}),
+        }[self.source]
+        given = {key for key in ("name", "revision", "path", "sha256") if getattr(self, key) is not None}
+        if missing := sorted(needed - given):
+            raise ValueError(f"source {self.source} needs {' and '.join(missing)}")
+        if extra := sorted(given - allowed):
+            raise ValueError(f"source {self.source} takes no {' and no '.join(extra)}: set null there, or another source")
+        return self
 
 
 # ---------------------------------------------------------------- knowledge
@@ -108,11 +150,30 @@ class EvaluateParams(Block):
     max_new_tokens: int = Key(160, gt=0)
 
 
-# ---------------------------------------------------------------- package
+# ---------------------------------------------------------------- winner, package
+
+
+class Limit(Block):
+    score: str
+    min: float | None = None
+    max: float | None = None
+    max_drop: float | None = Key(None, ge=0)
+    max_rise: float | None = Key(None, ge=0)
+
+
+class WinnerParams(Block):
+    arm: str = "tuned"
+    primary: str
+    min_gain: float = 0.0
+    confidence: float = Key(0.95, gt=0.5, lt=1)
+    resamples: int = Key(5000, ge=100)
+    limits: list[Limit] = []
 
 
 class PackageParams(Block):
-    primary: str
+    licence: str
+    data_licence: str
+    parity_prompts: int = Key(8, ge=1)
 
 
 # ---------------------------------------------------------------- serve
@@ -176,6 +237,7 @@ class Params(Block):
     knowledge: KnowledgeParams
     train: TrainParams
     evaluate: EvaluateParams
+    winner: WinnerParams
     package: PackageParams
     serve: ServeParams = ServeParams()
 
