@@ -10,8 +10,10 @@ from legalqa.base.identity import Identity
 from legalqa.files import write_json
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-# These characters are one token each, as common ones are in real vocabularies; all others are three bytes.
-COMMON = "的一是不了在人有我他这个们中来上为和地到以时要就出会可也对生能而子那得于着下自之年过后作里用道行所然家事成方多经法律师赔偿合同离婚"
+# One token each, as common characters are in real vocabularies; all others are three bytes.
+COMMON = (
+    "的一是不了在人有我他这个们中来上为和地到以时要就出会可也对生能而子着下自年过后用道行所然成方法律师赔偿合同离婚劳动公司请"
+)
 QWEN2_WORDS = (  # Qwen's own rule for cutting a text into words
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -20,10 +22,10 @@ QWEN2_WORDS = (  # Qwen's own rule for cutting a text into words
 def tiny_tokenizer() -> Tokenizer:
     """Byte-level BPE: the 256 bytes, a merge for each common character, the chat's special tokens."""
     vocabulary = {byte: number for number, byte in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False)
     merges: list[tuple[str, str]] = []
     for character in COMMON:
-        first, second, third = byte_level.pre_tokenize_str(character)[0][0]
+        first, second, third = as_bytes.pre_tokenize_str(character)[0][0]
         for merge in ((first, second), (first + second, third)):
             if "".join(merge) not in vocabulary:
                 vocabulary["".join(merge)] = len(vocabulary)
@@ -39,7 +41,7 @@ def tiny_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def make_tiny(folder: Path, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Path:
+def tiny_model(folder: Path, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Path:
     """Write config, weights, tokenizer, generation config and identity of a Qwen2 with 2 layers of width 64."""
     tokenizer = tiny_tokenizer()
     pad, _, end = (tokenizer.token_to_id(token) for token in SPECIAL_TOKENS)

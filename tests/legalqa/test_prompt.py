@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from legalqa.prompt import Prompt
 from legalqa.records import Message
-from tests.tiny import SPECIAL_TOKENS, make_tiny
+from tests.tiny import SPECIAL_TOKENS, tiny_model
 
 
 @pytest.fixture(scope="module")
 def prompt(tmp_path_factory: pytest.TempPathFactory) -> Prompt:
-    return Prompt.from_base(make_tiny(tmp_path_factory.mktemp("base")))
+    return Prompt.from_base(tiny_model(tmp_path_factory.mktemp("base")))
 
 
 def talk(*contents: str, system: str = "") -> list[Message]:

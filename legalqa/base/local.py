@@ -1,0 +1,114 @@
+"""A checkpoint folder, own or a hub's snapshot -> a plain folder: checked, without code, without pickle."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from tqdm import tqdm
+
+from legalqa.base import chatglm3, space
+from legalqa.files import read_json, write_json
+from legalqa.problems import Problem, UserError
+
+INDEX = "model.safetensors.index.json"
+
+
+def write(source: Path, folder: Path) -> None:
+    """Fill ``folder`` from the checkpoint in ``source``. Raises UserError with everything that is wrong with it."""
+    config = _config(source)
+    folder.mkdir(parents=True)
+    if config.get("model_type") == "chatglm":
+        chatglm3.write(source, folder)
+        return
+    problems = _config_problems(source, config)
+    weights, weight_problems = _weights(source)
+    if problems or weight_problems:
+        raise UserError([*problems, *weight_problems], f"{source} can't be a base model")
+    space.need(folder, sum(path.stat().st_size for path in weights))
+    for path in tqdm(weights, desc="copy", unit="file"):
+        shutil.copyfile(path, folder / path.name)
+    write_json(folder / "config.json", {key: value for key, value in config.items() if key != "auto_map"})
+    for name in (INDEX, "generation_config.json"):
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
+    _write_tokenizer(source, folder)
+
+
+def _config(source: Path) -> dict[str, Any]:
+    if not source.is_dir():
+        raise UserError(Problem(str(source), "no such folder", "a checkpoint folder", "correct base.path"))
+    try:
+        config = read_json(source / "config.json")
+    except FileNotFoundError:
+        raise UserError(
+            Problem(str(source / "config.json"), "missing", "a checkpoint folder as transformers saves it")
+        ) from None
+    except ValueError as error:
+        raise UserError(Problem(str(source / "config.json"), f"not JSON: {error}")) from None
+    if not isinstance(config, dict):
+        raise UserError(Problem(str(source / "config.json"), "not a JSON object"))
+    return config
+
+
+def _config_problems(source: Path, config: dict[str, Any]) -> list[Problem]:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    where, problems = str(source / "config.json"), []
+    kind = config.get("model_type")
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        found = f"model_type {kind!r}" + (" with code of its own, which is never run" if "auto_map" in config else "")
+        problems.append(Problem(where, found, "a causal language model that transformers knows by itself"))
+    if "quantization_config" in config:
+        fix = "take the original, base.source and train.lora can quantise it"
+        problems.append(Problem(where, "already quantised weights", "weights in 16 or 32 bits", fix))
+    return problems
+
+
+def _weights(source: Path) -> tuple[list[Path], list[Problem]]:
+    """The weight files, each opened: a header that promises more bytes than the file has is found here."""
+    if (source / INDEX).exists():
+        names = sorted(set(read_json(source / INDEX)["weight_map"].values()))
+    else:
+        names = sorted(path.name for path in source.glob("*.safetensors"))
+    if not names:
+        pickled = bool([*source.glob("*.bin"), *source.glob("*.pt"), *source.glob("*.pth")])
+        found = "weights only as pickle, which can run code" if pickled else "no weights"
+        fix = "load it where you trust it and save it with save_pretrained" if pickled else ""
+        return [], [Problem(str(source), found, "*.safetensors", fix)]
+    problems = []
+    for name in names:
+        try:
+            with safe_open(source / name, framework="pt"):
+                pass
+        except FileNotFoundError:
+            problems.append(Problem(str(source / name), "missing", f"it, as {INDEX} says"))
+        except SafetensorError as error:
+            problems.append(Problem(str(source / name), f"damaged ({error})", fix="copy or download it again"))
+    return [source / name for name in names], problems
+
+
+def _write_tokenizer(source: Path, folder: Path) -> None:
+    """tokenizer.json as it is, or made from the older files by transformers; no code named in its config is kept."""
+    if (source / "tokenizer.json").exists():
+        shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
+        extras = read_json(source / "tokenizer_config.json") if (source / "tokenizer_config.json").exists() else {}
+    else:
+        extras = _converted_tokenizer(source, folder)
+    if (source / "chat_template.jinja").exists():
+        extras["chat_template"] = (source / "chat_template.jinja").read_text(encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", {key: value for key, value in extras.items() if key != "auto_map"})
+
+
+def _converted_tokenizer(source: Path, folder: Path) -> dict[str, Any]:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    except (OSError, ValueError, AttributeError, ImportError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(Problem(str(source), f"no usable tokenizer ({reason})", "tokenizer.json")) from None
+    extras: dict[str, Any] = json.loads(json.dumps(tokenizer.init_kwargs, default=str))
+    return extras
