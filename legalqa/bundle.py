@@ -29,6 +29,9 @@ from legalqa.provenance import files_under
 
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
+GENERATION_FILE = "generation.json"
+SCORES_FILE = "evaluation/scores.json"  # "arm.score" -> value
+ITEMS_FILE = "evaluation/items.json"  # arm -> score -> test question -> value
 
 
 class FileEntry(BaseModel):
@@ -142,7 +145,7 @@ class Bundle:
     @property
     def generation(self) -> dict[str, Any]:
         """The generation settings it was scored with."""
-        settings: dict[str, Any] = read_json(self.folder / "generation.json")
+        settings: dict[str, Any] = read_json(self.folder / GENERATION_FILE)
         return settings
 
     @cached_property

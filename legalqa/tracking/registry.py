@@ -5,19 +5,18 @@ Who was champion when, and why, is kept as tags of the registered model, one an 
 
 import getpass
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from legalqa.files import read_json
 from legalqa.problems import Problem, UserError
 from legalqa.tracking.courier import send_leftovers
 from legalqa.tracking.sender import out_of_reach
 from legalqa.tracking.store import connect, find_runs, tracking_uri
-
-if TYPE_CHECKING:
-    pass
 
 MODEL = "legalqa"
 CHAMPION, PREVIOUS = "champion", "previous"
@@ -102,6 +101,20 @@ class Registry:
         """Every change of the champion, the oldest first."""
         tags: dict[str, str] = self._client.get_registered_model(MODEL).tags
         return [Event(**json.loads(tags[name])) for name in sorted(tags) if name.startswith(EVENT)]
+
+    def read(self, version: Version, name: str) -> Any:
+        """A JSON file that was registered with a version. Raises UserError when the artifact is gone."""
+        from mlflow.artifacts import download_artifacts
+
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                path = download_artifacts(
+                    run_id=version.run_id, artifact_path=f"bundle/{name}", dst_path=folder, tracking_uri=tracking_uri()
+                )
+            except out_of_reach() as error:
+                place = self._client.get_run(version.run_id).info.artifact_uri
+                raise UserError(Problem(f"{place}/bundle/{name}", f"can't be read: {error}", "the artifact of a run")) from None
+            return read_json(path)
 
     def run(self, run_id: str) -> Any:
         """MLflow's run: .info, .data.tags, .data.metrics, .data.params."""
