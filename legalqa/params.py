@@ -137,8 +137,56 @@ class KnowledgeParams(Block):
 # ---------------------------------------------------------------- train
 
 
+class LoraParams(Block):
+    r: int = Key(16, gt=0)
+    alpha: float = Key(32, gt=0)
+    dropout: float = Key(0.0, ge=0, lt=1)
+    targets: Literal["all-linear"] | list[str] = "all-linear"
+    rslora: bool = False
+    dora: bool = False
+    init: Literal["default", "gaussian", "orthogonal"] = "default"
+
+    @field_validator("targets")
+    @classmethod
+    def _named(cls, targets: str | list[str]) -> str | list[str]:
+        if not targets:
+            raise ValueError("all-linear, or at least one name of a linear layer")
+        return targets
+
+
 class TrainParams(Block):
-    seed: int = 42
+    seed: int = Key(42, ge=0)
+    system: str | None = None
+    max_length: int = Key(512, ge=16)
+    batch: int = Key(16, gt=0)
+    epochs: float = Key(2.0, gt=0)
+    learning_rate: float = Key(4e-4, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = Key(0.05, ge=0, lt=1)
+    weight_decay: float = Key(0.0, ge=0)
+    max_grad_norm: float = Key(1.0, gt=0)
+    checks: int = Key(4, gt=0)
+    patience: int | None = Key(None, gt=0)
+    layout: Literal["packed", "grouped"] = "packed"
+    pack_tokens: int = Key(1024, gt=0)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    gradient_checkpointing: bool = False
+    quantise: Literal["none", "nf4"] = "none"
+    zero: Literal[1, 2, 3] = 2
+    offload: Literal["none", "optimizer", "parameters"] = "none"
+    lora: LoraParams = LoraParams()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainParams":
+        if self.pack_tokens < self.max_length:
+            raise ValueError(f"pack_tokens {self.pack_tokens} must be at least max_length {self.max_length}")
+        if self.offload == "parameters" and self.zero != 3:
+            raise ValueError(f"offload: parameters needs zero: 3, found zero: {self.zero}")
+        if self.offload == "optimizer" and self.zero == 1:
+            raise ValueError("offload: optimizer needs zero: 2 or 3, found zero: 1")
+        if self.quantise == "nf4" and self.zero == 3:
+            raise ValueError("quantise: nf4 can't be combined with zero: 3, which would cut the 4-bit blocks apart; use zero: 2")
+        return self
 
 
 # ---------------------------------------------------------------- evaluate

@@ -1,0 +1,77 @@
+"""Checkpoints that survive `kill -9`: outside the stage outputs, in a folder named by train_key, sealed when whole.
+
+A seal is written last and holds the hash of every file, so that a save that was interrupted is no checkpoint and a damaged
+one is noticed. What is in the folder of a train_key was made by exactly these data, params, base and code.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from legalqa.files import read_json, sha256, write_json
+from legalqa.provenance import files_under, project_root
+
+SEAL = "whole.json"
+KEPT = 2  # newest checkpoints that stay besides the best
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one training. ``layout`` is what a checkpoint is tied to besides the key: processes and dtype."""
+
+    folder: Path
+    layout: dict[str, Any]
+
+    @classmethod
+    def of(cls, train_key: str, layout: dict[str, Any]) -> "Checkpoints":
+        """Those of a train_key, in the project that owns the run (DVC runs experiments in copies of it)."""
+        return cls(project_root() / ".cache" / "checkpoints" / train_key, layout)
+
+    def step_folder(self, step: int) -> Path:
+        """Where the checkpoint of a step stands; the Trainer uses the same name."""
+        return self.folder / f"checkpoint-{step}"
+
+    def seal(self, step: int) -> None:
+        """Declare a checkpoint whole, and remove those no longer needed."""
+        folder = self.step_folder(step)
+        files = {file.relative_to(folder).as_posix(): sha256(file) for file in files_under(folder) if file.name != SEAL}
+        write_json(folder / SEAL, {"files": files, "layout": self.layout})
+
+    def prune(self, best: int | None) -> None:
+        """Remove all but the best and the newest few."""
+        steps = self._steps()
+        for step in steps[:-KEPT]:
+            if step != best:
+                shutil.rmtree(self.step_folder(step))
+
+    def newest_whole(self) -> tuple[int | None, list[str]]:
+        """Step of the newest whole checkpoint, and a line on each newer one that can't be used (it is removed)."""
+        said: list[str] = []
+        for step in reversed(self._steps()):
+            trouble = self._trouble(self.step_folder(step))
+            if trouble is None:
+                return step, said
+            said.append(f"checkpoint-{step}: {trouble}; it is removed and the one before is used")
+            shutil.rmtree(self.step_folder(step))
+        return None, said
+
+    def _steps(self) -> list[int]:
+        return sorted(int(path.name.rpartition("-")[2]) for path in self.folder.glob("checkpoint-*"))
+
+    def _trouble(self, folder: Path) -> str | None:
+        """Why a checkpoint can't be used, or None."""
+        if not (folder / SEAL).exists():
+            return "its save was interrupted"
+        try:
+            seal = read_json(folder / SEAL)
+        except ValueError:
+            return f"damaged, {SEAL} is no JSON"
+        if seal["layout"] != self.layout:
+            return f"made with {seal['layout']}, now {self.layout}"
+        for name, digest in seal["files"].items():
+            if not (folder / name).exists():
+                return f"damaged, {name} is missing"
+            if sha256(folder / name) != digest:
+                return f"damaged, {name} has changed"
+        return None

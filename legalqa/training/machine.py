@@ -1,0 +1,90 @@
+"""What this machine trains with: devices, processes, threads, dtype. Comes from the environment, never from params.yaml."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from legalqa.problems import Problem, UserError
+
+CPU_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # flags of x86 and Arm processors that multiply bf16 in hardware
+MAX_CPU_PROCESSES = 8  # each holds its own activations
+
+
+class Machine(BaseModel):
+    """``processes`` are those of this host, each with ``threads`` threads; ``hosts`` with this one's ``rank`` among them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    device: Literal["cpu", "cuda"]
+    processes: int
+    threads: int
+    precision: Literal["bf16", "fp32"]
+    hosts: int = 1
+    host_rank: int = 0
+    address: str = "127.0.0.1"
+    port: int = 0
+
+    @property
+    def world(self) -> int:
+        """Processes of all hosts."""
+        return self.processes * self.hosts
+
+    @property
+    def layout(self) -> dict[str, str | int]:
+        """What a checkpoint and the bytes of an adapter depend on."""
+        return {"device": self.device, "processes": self.world, "threads": self.threads, "precision": self.precision}
+
+
+def detect(precision: Literal["auto", "bf16", "fp32"]) -> Machine:
+    """Read the environment (LEGALQA_PROCESSES, LEGALQA_HOSTS, LEGALQA_HOST_RANK, MASTER_ADDR, MASTER_PORT) and the hardware.
+
+    On CPU one pinned thread a process is faster than one process with all threads. Raises UserError for a dtype that the
+    device has not.
+    """
+    cores = len(os.sched_getaffinity(0))
+    gpus = _gpus()
+    wanted = _number("LEGALQA_PROCESSES")
+    processes = wanted or gpus or min(cores, MAX_CPU_PROCESSES)
+    if gpus and processes > gpus:
+        raise UserError(Problem("LEGALQA_PROCESSES", str(processes), f"at most {gpus}, one a GPU"))
+    return Machine(
+        device="cuda" if gpus else "cpu",
+        processes=processes,
+        threads=max(1, cores // processes),
+        precision=_precision(precision, gpus),
+        hosts=_number("LEGALQA_HOSTS") or 1,
+        host_rank=_number("LEGALQA_HOST_RANK") or 0,
+        address=os.environ.get("MASTER_ADDR", "127.0.0.1"),
+        port=_number("MASTER_PORT") or 0,
+    )
+
+
+def _number(name: str) -> int | None:
+    text = os.environ.get(name, "")
+    if text and not text.isdigit():
+        raise UserError(Problem(f"environment variable {name}", repr(text), "a whole number"))
+    return int(text) if text else None
+
+
+def _gpus() -> int:
+    if not Path("/dev/nvidiactl").exists():  # no driver: spares the import of torch
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _precision(wanted: Literal["auto", "bf16", "fp32"], gpus: int) -> Literal["bf16", "fp32"]:
+    if gpus:
+        import torch
+
+        has, device = torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.get_device_name(0)
+    else:
+        flags = Path("/proc/cpuinfo")
+        has = flags.exists() and not CPU_BF16.isdisjoint(flags.read_text(encoding="utf-8").split())
+        device = "this processor"
+    if wanted == "bf16" and not has:
+        raise UserError(Problem("train.precision", f"bf16, which {device} can't multiply", "auto or fp32", "set precision: auto"))
+    return "bf16" if has and wanted != "fp32" else "fp32"
