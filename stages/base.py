@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from legalqa.base import hub, local, packaged
+from legalqa.base import hub, local, loading, packaged
 from legalqa.base.identity import Identity
 from legalqa.files import written_aside
 from legalqa.params import BaseParams, load_params
@@ -18,6 +18,7 @@ def main(params: BaseParams) -> None:
     with written_aside(FOLDER) as folder:
         identity = _write(params, folder)
         _check_hash(identity, params.sha256)
+        loading.check(folder)
         prompt = Prompt.from_base(folder)
         identity.save(folder)
     print(f"{identity.name} ({identity.source}): {identity.architecture}, {identity.parameters / 1e6:.0f} M parameters")
@@ -48,4 +49,5 @@ def _check_hash(identity: Identity, expected: str | None) -> None:
 
 if __name__ == "__main__":
     with stage("base"):
-        main(load_params().base)
+        params = load_params()
+        main(params.base)
