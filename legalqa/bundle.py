@@ -154,6 +154,11 @@ class Bundle:
         return sha256(self.folder / MANIFEST_FILE)
 
     @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.size for entry in self.manifest.files.values())
+
+    @property
     def version(self) -> str:
         """The bundle's name in registry and model store: the first 12 digits of its digest."""
         return self.sha256[:12]

@@ -1,4 +1,4 @@
-"""Who is served: `python -m legalqa.promote promote | rollback | champions | trace`.
+"""Who is served: `python -m legalqa.promote promote | rollback | champions | trace | trace-all`.
 
 Outside the map, because it has side effects: the MLflow registry remembers who was champion and why, the BentoML store
 holds what the service loads.
@@ -17,6 +17,7 @@ from legalqa.params import WinnerParams, load_params
 from legalqa.problems import Problem, UserError
 from legalqa.provenance import project_root
 from legalqa.stage import stage
+from legalqa.trace import lines
 from legalqa.tracking.registry import Registry
 from legalqa.winner import ItemScores, decide, gain
 
@@ -81,6 +82,17 @@ def champions() -> None:
     print(f"champion: version {current.number}, bundle {current.bundle}" if current else "no champion yet: make promote")
 
 
+def trace(*, everything: bool = False) -> None:
+    """From the champion back to the rows of the raw file."""
+    os.chdir(project_root())
+    registry = Registry()
+    champion = registry.champion()
+    if champion is None:
+        raise UserError(Problem("registry", "there is no champion yet", fix="make promote"))
+    for line in lines(registry, champion, load_params(), everything=everything):
+        print(line)
+
+
 def _serve(bundle: Bundle) -> None:
     store.add(bundle)
     store.crown(bundle.version)
@@ -105,7 +117,13 @@ def _small_files(bundle: Bundle) -> dict[str, Path]:
     return {name: bundle.folder / name for name in [*names, "manifest.json"]}
 
 
-COMMANDS: dict[str, Callable[[], None]] = {"promote": promote, "rollback": rollback, "champions": champions}
+COMMANDS: dict[str, Callable[[], None]] = {
+    "promote": promote,
+    "rollback": rollback,
+    "champions": champions,
+    "trace": trace,
+    "trace-all": lambda: trace(everything=True),
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m legalqa.promote", description=__doc__)

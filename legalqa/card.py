@@ -1,0 +1,129 @@
+"""The model card (Hugging Face form), written from what the stages measured."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from huggingface_hub import ModelCardData
+
+from legalqa.bundle import Origin
+from legalqa.params import PackageParams, WinnerParams
+from legalqa.winner import Scores
+
+USE = """\
+Answers everyday questions about Chinese law, in Chinese, with the articles it rests on, and drafts for people who check them.
+
+**It gives no legal advice.** A model of this size invents articles, mixes up statutes and does not know the facts of a case.
+Never act on an answer without reading the law or asking a lawyer. Not for decisions about people, not for court documents,
+not for any law but that of mainland China, and not for events after the statutes' date."""
+
+SERVING = """\
+`bentoml serve` in the project that made it, or `Bundle.open(folder)` in legalqa: base, adapter, template and generation
+settings are used as they were when it was scored. The adapter alone loads with peft on the base named above; build prompts
+with prompt.json, whose template is part of what was trained."""
+
+
+def render(
+    *,
+    origin: Origin,
+    params: PackageParams,
+    rule: WinnerParams,
+    ledger: Mapping[str, Any],
+    leakage: Mapping[str, Any],
+    training: Mapping[str, Any],
+    scores: Scores,
+    parity: Mapping[str, Any],
+) -> str:
+    """The card as Markdown. The same inputs give the same text."""
+    sections = {
+        "Use and limits": USE,
+        "How to run it": SERVING,
+        "Scores": _scores(scores, rule),
+        "Known failures": _failures(scores, rule, parity),
+        "Data": _data(ledger, leakage, params),
+        "Training": _table(_leaves(training)),
+        "Hashes": _table(_hashes(origin)),
+    }
+    title = f"# {origin.base.name} tuned on legal questions and answers"
+    body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
+    return f"---\n{_front_matter(origin, params)}\n---\n\n{title}\n\n{body}\n"
+
+
+def _front_matter(origin: Origin, params: PackageParams) -> str:
+    data = ModelCardData(
+        language="zh",
+        license=params.licence,
+        base_model=origin.base.name,
+        library_name="peft",
+        pipeline_tag="text-generation",
+        tags=["legal", "lora", "chinese"],
+    )
+    return str(data.to_yaml())
+
+
+def _scores(scores: Scores, rule: WinnerParams) -> str:
+    """Arms across, scores down; floors are arms like any other, so nobody reads a score without them."""
+    arms = list(dict.fromkeys(key.partition(".")[0] for key in scores if "." in key))
+    names = list(dict.fromkeys(key.partition(".")[2] for key in scores if "." in key))
+    rows = [[name, *(_number(scores.get(f"{arm}.{name}")) for arm in arms)] for name in names]
+    return f"On the held-out questions; `{rule.arm}` is what is served, `{rule.primary}` decides.\n\n" + _grid(
+        ["score", *arms], rows
+    )
+
+
+def _failures(scores: Scores, rule: WinnerParams, parity: Mapping[str, Any]) -> str:
+    watched = [key for key in scores if key.startswith(f"{rule.arm}.") and any(word in key for word in WATCHED)]
+    lines = [f"- {key.partition('.')[2]}: {_number(scores[key])}" for key in watched]
+    lines += [
+        f"- merged into the base it chooses {parity['same_tokens']:.1%} of the tokens it chooses beside it: serve it unmerged",
+        "- it may name articles that don't exist or are repealed; the service marks citations it can't find in the statutes",
+    ]
+    return "\n".join(lines)
+
+
+WATCHED = ("repet", "trunc", "empty", "repealed", "unknown", "exist", "boilerplate", "refus")
+
+
+def _data(ledger: Mapping[str, Any], leakage: Mapping[str, Any], params: PackageParams) -> str:
+    dropped = ledger["dropped"]
+    rows = [
+        ["read", str(ledger["read"])],
+        ["kept", str(ledger["kept"])],
+        *([f"dropped: {k}", str(v)] for k, v in sorted(dropped.items())),
+    ]
+    text = [
+        f"Licence: {params.data_licence}. Every row of the raw file is accounted for:",
+        _grid(["rows", ""], rows),
+        "The split:",
+    ]
+    return "\n\n".join([*text, _table(_leaves(leakage))])
+
+
+def _hashes(origin: Origin) -> dict[str, str]:
+    base = {f"base {name}": str(value) for name, value in origin.base.model_dump().items()}
+    data = {f"sha256 of {name}": value for name, value in origin.data.items()}
+    revision = origin.revision + (" with uncommitted changes" if origin.dirty else "")
+    return {"train_key": origin.train_key, "git revision": revision, "prompt template": origin.template, **base, **data}
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    leaves: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            leaves |= _leaves(value, f"{prefix}{key}.")
+        elif not isinstance(value, list) or len(value) <= 8:
+            leaves[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return leaves
+
+
+def _table(values: Mapping[str, str]) -> str:
+    return _grid(["what", "value"], [[name, value] for name, value in values.items()])
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
