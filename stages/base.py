@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from legalqa.base import hub, local, loading, packaged
+from legalqa.base import hub, loading, local, packaged
 from legalqa.base.identity import Identity
 from legalqa.files import written_aside
 from legalqa.params import BaseParams, load_params
