@@ -32,9 +32,9 @@ def crown(version: str) -> None:
     _put(CHAMPION, Bundle.open(folder))
 
 
-def get(version: str) -> Bundle | None:
-    """The bundle legalqa:<version>, unverified; None when the store has none."""
-    folder = _folder(f"{NAME}:{version}")
+def champion() -> Bundle | None:
+    """The bundle that is served, unverified; None when there is none yet."""
+    folder = _folder(CHAMPION)
     return Bundle.open(folder, verify=False) if folder else None
 
 
