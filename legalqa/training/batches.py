@@ -15,7 +15,9 @@ Batch = dict[str, torch.Tensor]
 class MicroBatches(Dataset[Batch]):
     """Item i is this process's i-th micro-batch of the whole run, in the order in which they are trained."""
 
-    def __init__(self, samples: Samples, laid: Sequence[Sequence[Sequence[int]]], rank: int, processes: int, pad_id: int, packed: bool):
+    def __init__(
+        self, samples: Samples, laid: Sequence[Sequence[Sequence[int]]], rank: int, processes: int, pad_id: int, packed: bool
+    ):
         self._samples = samples
         self._rows = [row for step in laid for row in step[rank::processes]]
         totals = [sum(samples.answer_tokens[index] for row in step for index in row) for step in laid]
@@ -49,7 +51,7 @@ def _targets(ids: torch.Tensor, answer: int) -> torch.Tensor:
 
 
 def _pack(ids: list[torch.Tensor], targets: list[torch.Tensor]) -> Batch:
-    """One row without padding. ``cu_seq_lens_q`` marks the boundaries (int32, from 0 to the total), positions restart at each."""
+    """One row without padding. ``cu_seq_lens_q`` are the boundaries (int32, 0 to the total), where positions restart."""
     bounds = torch.tensor([0, *map(len, ids)]).cumsum(0)
     labels = torch.cat(targets)
     kept = (labels != IGNORED).nonzero().flatten()

@@ -13,30 +13,43 @@ from legalqa.files import read_json, sha256, write_json
 from legalqa.provenance import files_under, project_root
 
 SEAL = "whole.json"
+FINISHED = "finished"
 KEPT = 2  # newest checkpoints that stay besides the best
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one training. ``layout`` is what a checkpoint is tied to besides the key: processes and dtype."""
+    """The checkpoints of one training."""
 
     folder: Path
-    layout: dict[str, Any]
 
     @classmethod
-    def of(cls, train_key: str, layout: dict[str, Any]) -> "Checkpoints":
+    def of(cls, train_key: str) -> "Checkpoints":
         """Those of a train_key, in the project that owns the run (DVC runs experiments in copies of it)."""
-        return cls(project_root() / ".cache" / "checkpoints" / train_key, layout)
+        return cls(project_root() / ".cache" / "checkpoints" / train_key)
+
+    def start(self) -> None:
+        """Make the folder. A training that was published before starts anew: somebody wants it again."""
+        if (self.folder / FINISHED).exists():
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def finish(self) -> None:
+        """Mark the training as published, and remove those published before it."""
+        (self.folder / FINISHED).touch()
+        for mark in self.folder.parent.glob(f"*/{FINISHED}"):
+            if mark.parent != self.folder:
+                shutil.rmtree(mark.parent, ignore_errors=True)
 
     def step_folder(self, step: int) -> Path:
         """Where the checkpoint of a step stands; the Trainer uses the same name."""
         return self.folder / f"checkpoint-{step}"
 
-    def seal(self, step: int) -> None:
-        """Declare a checkpoint whole, and remove those no longer needed."""
+    def seal(self, step: int, layout: dict[str, Any]) -> None:
+        """Declare a checkpoint whole. ``layout`` is what it is tied to besides the train_key: processes and dtype."""
         folder = self.step_folder(step)
         files = {file.relative_to(folder).as_posix(): sha256(file) for file in files_under(folder) if file.name != SEAL}
-        write_json(folder / SEAL, {"files": files, "layout": self.layout})
+        write_json(folder / SEAL, {"files": files, "layout": layout})
 
     def prune(self, best: int | None) -> None:
         """Remove all but the best and the newest few."""
@@ -56,6 +69,11 @@ class Checkpoints:
             shutil.rmtree(self.step_folder(step))
         return None, said
 
+    def layout(self, step: int) -> dict[str, Any]:
+        """What a whole checkpoint was made with."""
+        layout: dict[str, Any] = read_json(self.step_folder(step) / SEAL)["layout"]
+        return layout
+
     def _steps(self) -> list[int]:
         return sorted(int(path.name.rpartition("-")[2]) for path in self.folder.glob("checkpoint-*"))
 
@@ -67,8 +85,6 @@ class Checkpoints:
             seal = read_json(folder / SEAL)
         except ValueError:
             return f"damaged, {SEAL} is no JSON"
-        if seal["layout"] != self.layout:
-            return f"made with {seal['layout']}, now {self.layout}"
         for name, digest in seal["files"].items():
             if not (folder / name).exists():
                 return f"damaged, {name} is missing"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from legalqa.base.identity import Identity
 from legalqa.files import read_json
@@ -16,12 +15,13 @@ from legalqa.problems import Problem, UserError
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import PreTrainedModel
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 
 
-def attach(model: PreTrainedModel, params: LoraParams) -> "PeftModel":
+def attach(model: "PreTrainedModel", params: LoraParams) -> "PeftModel":
     """The base with new LoRA layers, the only ones that train; same dtype as the base.
 
     Raises UserError when a named target is not in the model, with the names that are.
@@ -34,7 +34,9 @@ def attach(model: PreTrainedModel, params: LoraParams) -> "PeftModel":
         missing = [name for name in targets if name not in known]
         if missing:
             raise UserError(
-                Problem("train.lora.targets", f"{', '.join(missing)} not in {type(model).__name__}", f"some of {', '.join(known)}")
+                Problem(
+                    "train.lora.targets", f"{', '.join(missing)} not in {type(model).__name__}", f"some of {', '.join(known)}"
+                )
             )
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -52,9 +54,9 @@ def attach(model: PreTrainedModel, params: LoraParams) -> "PeftModel":
     return adapted
 
 
-def linear_names(model: nn.Module) -> list[str]:
+def linear_names(model: "PreTrainedModel") -> list[str]:
     """Last parts of the names of all linear layers but the head, as `targets` takes them."""
-    head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
+    head = model.get_output_embeddings()
     linear = (name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head)
     return sorted({name.rpartition(".")[2] for name in linear})
 
@@ -101,6 +103,7 @@ def load_adapted(base_folder: Path | str, adapter_folder: Path | str) -> "PeftMo
     Raises UserError when the adapter is damaged, was made for another base, or does not fit it tensor by tensor.
     """
     from peft import PeftModel
+    from transformers import AutoModelForCausalLM
 
     check_adapter(adapter_folder)
     made_for, base = read_json(Path(adapter_folder) / CONFIG)["base_model_name_or_path"], Identity.load(base_folder).name
@@ -112,7 +115,9 @@ def load_adapted(base_folder: Path | str, adapter_folder: Path | str) -> "PeftMo
     with safe_open(Path(adapter_folder) / WEIGHTS, "pt") as file:
         saved = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
     placed = {
-        name.replace(".default", ""): tuple(parameter.shape) for name, parameter in adapted.named_parameters() if "lora_" in name
+        name.replace(".default", ""): tuple(parameter.shape)
+        for name, parameter in adapted.named_parameters()
+        if "lora_" in name
     }
     problems = [
         Problem(f"{Path(adapter_folder) / WEIGHTS}: {name}", f"{saved.get(name, 'missing')}", f"{placed.get(name, 'nothing')}")

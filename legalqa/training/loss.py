@@ -43,7 +43,7 @@ class AnswerLoss(nn.Module):
 
     def _value(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         total = torch.zeros((), device=hidden.device)
-        for part, wanted in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True):
+        for part, wanted in zip(torch.split(hidden, CHUNK), torch.split(targets, CHUNK), strict=True):
             total += functional.cross_entropy(functional.linear(part, self.weight, self.bias).float(), wanted, reduction="sum")
         return total
 
@@ -51,7 +51,7 @@ class AnswerLoss(nn.Module):
 def install(model: PreTrainedModel) -> None:
     """Make a causal model's forward return the answer loss; its head then passes the hidden states through."""
     head = model.get_output_embeddings()
-    model.loss_function = AnswerLoss(head)
+    model._loss_function = AnswerLoss(head)  # what the property loss_function reads; its setter can't take a module
     model.set_output_embeddings(nn.Identity())
 
 
@@ -67,7 +67,7 @@ def packed_attention(
     cu_seq_lens_q: torch.Tensor,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention inside each packed sample. Query, key, value [1, heads, positions, size]; returns [1, positions, heads, size].
+    """Causal attention inside each packed sample: [1, heads, positions, size] each, returns [1, positions, heads, size].
 
     One call a sample costs the sum of the squared lengths; one call with a block mask would cost the square of the sum.
     """

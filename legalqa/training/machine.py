@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from legalqa.problems import Problem, UserError
 
 CPU_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # flags of x86 and Arm processors that multiply bf16 in hardware
+PROCESSES = "LEGALQA_PROCESSES"  # overrides the number of processes
 MAX_CPU_PROCESSES = 8  # each holds its own activations
 
 
@@ -37,24 +38,25 @@ class Machine(BaseModel):
         return {"device": self.device, "processes": self.world, "threads": self.threads, "precision": self.precision}
 
 
-def detect(precision: Literal["auto", "bf16", "fp32"]) -> Machine:
-    """Read the environment (LEGALQA_PROCESSES, LEGALQA_HOSTS, LEGALQA_HOST_RANK, MASTER_ADDR, MASTER_PORT) and the hardware.
+def detect(precision: Literal["auto", "bf16", "fp32"], most: int) -> Machine:
+    """Read the hardware and the environment (LEGALQA_PROCESSES, LEGALQA_HOSTS, LEGALQA_HOST_RANK, MASTER_ADDR, MASTER_PORT).
 
-    On CPU one pinned thread a process is faster than one process with all threads. Raises UserError for a dtype that the
-    device has not.
+    At most ``most`` processes in all, so that each has a sample in every step. On CPU one pinned thread a process is faster
+    than one process with all threads. Raises UserError for a dtype that the device has not.
     """
     cores = len(os.sched_getaffinity(0))
     gpus = _gpus()
-    wanted = _number("LEGALQA_PROCESSES")
-    processes = wanted or gpus or min(cores, MAX_CPU_PROCESSES)
+    hosts = _number("LEGALQA_HOSTS") or 1
+    processes = _number(PROCESSES) or gpus or min(cores, MAX_CPU_PROCESSES)
+    processes = max(1, min(processes, most // hosts))
     if gpus and processes > gpus:
-        raise UserError(Problem("LEGALQA_PROCESSES", str(processes), f"at most {gpus}, one a GPU"))
+        raise UserError(Problem(PROCESSES, str(processes), f"at most {gpus}, one a GPU"))
     return Machine(
         device="cuda" if gpus else "cpu",
         processes=processes,
         threads=max(1, cores // processes),
         precision=_precision(precision, gpus),
-        hosts=_number("LEGALQA_HOSTS") or 1,
+        hosts=hosts,
         host_rank=_number("LEGALQA_HOST_RANK") or 0,
         address=os.environ.get("MASTER_ADDR", "127.0.0.1"),
         port=_number("MASTER_PORT") or 0,
@@ -86,5 +88,7 @@ def _precision(wanted: Literal["auto", "bf16", "fp32"], gpus: int) -> Literal["b
         has = flags.exists() and not CPU_BF16.isdisjoint(flags.read_text(encoding="utf-8").split())
         device = "this processor"
     if wanted == "bf16" and not has:
-        raise UserError(Problem("train.precision", f"bf16, which {device} can't multiply", "auto or fp32", "set precision: auto"))
+        raise UserError(
+            Problem("train.precision", f"bf16, which {device} can't multiply", "auto or fp32", "set precision: auto")
+        )
     return "bf16" if has and wanted != "fp32" else "fp32"

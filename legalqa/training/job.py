@@ -1,0 +1,96 @@
+"""What the stage hands to the training processes and what they hand back: files in the folder of the train_key."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from legalqa.files import read_json, write_json
+from legalqa.params import TrainParams
+from legalqa.problems import Problem, UserError
+from legalqa.training.checkpoints import Checkpoints
+from legalqa.training.machine import PROCESSES, Machine, detect
+from legalqa.training.packing import Samples
+
+JOB, OUTCOME, LOG, STOP = "job.json", "outcome.json", "log.jsonl", "stop"
+TRAIN, DEV = "train.npz", "dev.npz"
+
+
+class Job(BaseModel):
+    """One training, as every process reads it. ``resume`` is the step of the checkpoint to go on from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    params: TrainParams
+    machine: Machine
+    base: Path
+    folder: Path
+    pad_id: int
+    resume: int | None = None
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints of this training."""
+        return Checkpoints(self.folder)
+
+    def save(self) -> None:
+        """Write job.json."""
+        write_json(self.folder / JOB, self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Job":
+        """Read what `save` wrote."""
+        return cls.model_validate_json((folder / JOB).read_text(encoding="utf-8"))
+
+
+class Outcome(BaseModel):
+    """How a training ended, written by process 0."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["finished", "stopped", "failed"]
+    problem: str = ""
+    step: int = 0
+    steps: int = 0
+    best_step: int = 0
+    dev_loss_before: float = 0.0
+    dev_loss: float = 0.0
+    trainable: int = 0
+    tokens: int = 0
+
+    def save(self, folder: Path) -> None:
+        """Write outcome.json."""
+        write_json(folder / OUTCOME, self.model_dump())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Outcome | None":
+        """Read what `save` wrote, or None."""
+        path = folder / OUTCOME
+        return cls.model_validate(read_json(path)) if path.exists() else None
+
+
+def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapping[str, Samples]) -> Job:
+    """Make the job: machine, folder, token ids for the processes, and the checkpoint to go on from, if there is one.
+
+    A checkpoint belongs to its number of processes and its dtype, so these are taken from it; raises UserError when the
+    environment or the device says otherwise.
+    """
+    checkpoints = Checkpoints.of(key)
+    machine = detect(params.precision, max(1, min(params.batch, len(splits[TRAIN]))))
+    checkpoints.start()
+    resume, troubles = checkpoints.newest_whole()
+    for trouble in troubles:
+        print(trouble, flush=True)
+    if resume is not None and (made_with := checkpoints.layout(resume)) != machine.layout:
+        fixed = machine.model_copy(
+            update={"processes": made_with["processes"] // machine.hosts, "threads": made_with["threads"]}
+        )
+        if fixed.layout != made_with or os.environ.get(PROCESSES):
+            fix = f"set {PROCESSES}={made_with['processes']} to go on, or remove {checkpoints.folder} to start anew"
+            raise UserError(Problem(f"checkpoint-{resume}", f"made with {made_with}", f"{machine.layout} as now", fix))
+        machine = fixed
+    for name, samples in splits.items():
+        samples.save(checkpoints.folder / name)
+    return Job(params=params, machine=machine, base=base.resolve(), folder=checkpoints.folder, pad_id=pad_id, resume=resume)

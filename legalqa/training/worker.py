@@ -1,0 +1,176 @@
+"""One training process, started by torchrun: `python -m legalqa.training.worker FOLDER`."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+from legalqa.files import read_json
+from legalqa.problems import UserError
+from legalqa.training.job import DEV, LOG, STOP, TRAIN, Job, Outcome
+from legalqa.training.launch import wait_for_end_of_launcher
+from legalqa.training.packing import Samples, lay_out, plan_steps
+
+DEEPSPEED_FILES = Path(__file__).resolve().parents[2] / "conf" / "deepspeed"
+
+
+def main(folder: Path) -> None:
+    """Train one job to its end; process 0 writes the outcome. Exit code 0 for every outcome that it can name."""
+    job = Job.load(folder)
+    _settle(job)
+    rank = int(os.environ["RANK"])
+    try:
+        outcome = _train(job, rank)
+    except UserError as error:
+        outcome = Outcome(status="failed", problem=str(error))
+    if rank == 0:
+        outcome.save(folder)
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _settle(job: Job) -> None:
+    """Before torch is imported: die with the launcher, take this process's cores, be quiet."""
+    threading.Thread(target=_die_with_launcher, args=(job.folder,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides
+    if job.machine.device == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+        cores = sorted(os.sched_getaffinity(0))
+        first = int(os.environ["LOCAL_RANK"]) * job.machine.threads % len(cores)
+        os.sched_setaffinity(0, cores[first : first + job.machine.threads])
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries about each other
+    for name in ("accelerate", "bitsandbytes", "DeepSpeed", "torch.utils._pytree", "torchao", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _die_with_launcher(folder: Path) -> None:
+    wait_for_end_of_launcher(folder)
+    os._exit(1)
+
+
+def _train(job: Job, rank: int) -> Outcome:
+    import torch
+    from transformers import set_seed
+
+    from legalqa.training.batches import MicroBatches
+    from legalqa.training.trainer import Flow, LoraTrainer, Report
+
+    params, world = job.params, job.machine.world
+    torch.set_num_threads(job.machine.threads)
+    train, dev = Samples.load(job.folder / TRAIN), Samples.load(job.folder / DEV)
+    steps = plan_steps(train.lengths, params.batch, params.epochs, params.seed)
+    packed = params.layout == "packed"
+    learn = MicroBatches(train, lay_out(steps, train.lengths, world, params.pack_tokens), rank, world, job.pad_id, packed)
+    every = [list(range(len(dev)))]
+    judge = MicroBatches(dev, lay_out(every, dev.lengths, world, params.pack_tokens), rank, world, job.pad_id, packed)
+
+    arguments = _arguments(job, len(steps), learn.accumulation)
+    set_seed(params.seed)
+    model, trainable = _model(job)
+    checks = {round(len(steps) * check / params.checks) for check in range(1, params.checks + 1)} - {0}
+    flow = Flow(checks, params.patience, job.folder / STOP)
+    callbacks: list[Any] = [flow]
+    if rank == 0:
+        callbacks.append(Report(job.folder / LOG, learn, max(1, round(len(train) / params.batch))))
+    trainer = LoraTrainer(model, arguments, learn, judge, job, callbacks=callbacks)
+    if not trainer.is_deepspeed_enabled or trainer.args.world_size != world:
+        raise RuntimeError(f"DeepSpeed is off or sees {trainer.args.world_size} processes instead of {world}")
+    trainer.train(resume_from_checkpoint=str(job.checkpoints.step_folder(job.resume)) if job.resume else None)
+    return _outcome(trainer.state, flow.stopped, trainable, sum(learn.tokens[: trainer.state.global_step]))
+
+
+def _arguments(job: Job, steps: int, accumulation: int) -> Any:
+    from transformers import TrainingArguments
+
+    params = job.params
+    arguments = TrainingArguments(
+        output_dir=str(job.folder),
+        deepspeed=_deepspeed(job),
+        use_cpu=job.machine.device == "cpu",
+        bf16=job.machine.precision == "bf16",
+        seed=params.seed,
+        max_steps=steps,
+        per_device_train_batch_size=1,  # one micro-batch; its samples are packed inside
+        gradient_accumulation_steps=accumulation,
+        learning_rate=params.learning_rate,
+        lr_scheduler_type=params.schedule if params.schedule != "constant" else "constant_with_warmup",
+        warmup_steps=round(params.warmup * steps),
+        weight_decay=params.weight_decay,
+        max_grad_norm=params.max_grad_norm,
+        activation_checkpointing=params.gradient_checkpointing,
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # it would hide them
+        eval_on_start=job.resume is None,
+        save_strategy="steps",
+        save_steps=steps,
+        metric_for_best_model="dev_loss",
+        greater_is_better=False,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+        remove_unused_columns=False,
+    )
+    import deepspeed
+
+    if job.machine.device == "cpu":
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # gloo is as fast here and needs no compiler
+    deepspeed.init_distributed(
+        dist_backend="gloo" if job.machine.device == "cpu" else "nccl"
+    )  # ZeRO-3 asks for it while loading
+    return arguments
+
+
+def _deepspeed(job: Job) -> dict[str, Any]:
+    config: dict[str, Any] = read_json(DEEPSPEED_FILES / f"zero{job.params.zero}.json")
+    if job.machine.precision == "fp32":
+        config.pop("data_types", None)
+    places = {"none": [], "optimizer": ["offload_optimizer"], "parameters": ["offload_optimizer", "offload_param"]}
+    for place in places[job.params.offload]:
+        config["zero_optimization"][place] = {"device": "cpu", "pin_memory": job.machine.device == "cuda"}
+    return config
+
+
+def _model(job: Job) -> tuple[Any, int]:
+    """The base with LoRA, its head returning the answer loss, and how many parameters train."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as hf_logging
+
+    from legalqa.training import lora, loss
+
+    hf_logging.disable_progress_bar()
+    dtype = torch.bfloat16 if job.machine.precision == "bf16" else torch.float32
+    attention = loss.PACKED_ATTENTION if job.params.layout == "packed" else "sdpa"
+    base = AutoModelForCausalLM.from_pretrained(job.base, dtype=dtype, attn_implementation=attention)
+    base.config.use_cache = False
+    model = lora.attach(base, job.params.lora)
+    loss.install(base)
+    if job.params.gradient_checkpointing:
+        model.enable_input_require_grads()
+    trainable = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad)
+    return model, trainable
+
+
+def _outcome(state: Any, stopped: bool, trainable: int, tokens: int) -> Outcome:
+    dev = {entry["step"]: entry["dev_loss"] for entry in state.log_history if "dev_loss" in entry}
+    best = state.best_global_step or state.global_step
+    return Outcome(
+        status="stopped" if stopped and state.global_step < state.max_steps else "finished",
+        step=state.global_step,
+        steps=state.max_steps,
+        best_step=best,
+        dev_loss_before=dev.get(0, 0.0),
+        dev_loss=dev.get(best, 0.0),
+        trainable=trainable,
+        tokens=tokens,
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
