@@ -1,24 +1,24 @@
 """models/{base,adapter,knowledge}, reports of all stages -> models/bundle, reports/package/parity.json: the gate."""
 
 from pathlib import Path
-from typing import Any
 
 from legalqa import parity
 from legalqa.base.identity import Identity
-from legalqa.bundle import GENERATION_FILE, ITEMS_FILE, SCORES_FILE, Bundle, Origin
+from legalqa.bundle import CARD_FILE, GENERATION_FILE, ITEMS_FILE, SCORES_FILE, Bundle, Origin
 from legalqa.card import render
 from legalqa.files import read_json, sha256, write_json
 from legalqa.params import DataParams, EvaluateParams, PackageParams, WinnerParams, load_params
-from legalqa.problems import UserError
+from legalqa.problems import Problem, UserError
 from legalqa.prompt import Prompt
 from legalqa.provenance import CODE, git_revision, sha256_of_files
 from legalqa.records import read_jsonl
 from legalqa.stage import stage
+from legalqa.tracking import add_to_run
 from legalqa.winner import broken_limits
 
 BASE, ADAPTER, KNOWLEDGE = Path("models/base"), Path("models/adapter"), Path("models/knowledge")
 CONVERSATIONS, SPLITS = Path("data/conversations.jsonl"), Path("data/splits")
-EVALUATION = Path("reports/evaluate")
+EVALUATION, PARITY = Path("reports/evaluate"), Path("reports/package/parity.json")
 
 
 def main(data: DataParams, evaluate: EvaluateParams, winner: WinnerParams, params: PackageParams) -> None:
@@ -26,16 +26,20 @@ def main(data: DataParams, evaluate: EvaluateParams, winner: WinnerParams, param
     scores = read_json(EVALUATION / "scores.json")
     if problems := broken_limits(scores, winner):
         raise UserError(problems, "the model breaks a limit of params.yaml and is not packaged")
+    identity, training = Identity.load(BASE), read_json(ADAPTER / "training.json")
+    if training["base"]["sha256"] != identity.sha256:
+        found, expected = f"trained on weights {training['base']['sha256']}", f"{identity.sha256}, as in {BASE}"
+        raise UserError(Problem(f"{ADAPTER}/training.json", found, expected, "dvc repro train"))
     prompt = Prompt.load(ADAPTER)
     agreement = parity.measure(BASE, ADAPTER, _samples(prompt, params.parity_prompts))
-    origin = _origin(prompt, Path(data.source))
+    origin = _origin(training["train_key"], identity, prompt, Path(data.source))
     card = render(
         origin=origin,
         params=params,
         rule=winner,
         ledger=read_json("reports/convert/ledger.json"),
         leakage=read_json("reports/split/leakage.json"),
-        training=read_json(ADAPTER / "training.json"),
+        training=training,
         scores=scores,
         parity=agreement,
     )
@@ -51,7 +55,13 @@ def main(data: DataParams, evaluate: EvaluateParams, winner: WinnerParams, param
         card=card,
         origin=origin,
     )
-    write_json("reports/package/parity.json", agreement)
+    write_json(PARITY, agreement)
+    with add_to_run(origin.train_key, "package") as run:
+        for name, digest in origin.data.items():
+            run.tag(f"sha256.{name}", digest)
+        run.tag("bundle", bundle.version)
+        run.artifact(bundle.folder / CARD_FILE)
+        run.artifact(PARITY)
     print(f"bundle {bundle.version}: {len(bundle.manifest.files)} files, {bundle.size / 1e6:.0f} MB; {agreement}")
 
 
@@ -61,22 +71,15 @@ def _samples(prompt: Prompt, number: int) -> list[tuple[list[int], list[int]]]:
     return [(prompt.completion(c.prompt), prompt.encode(c.answer)) for c in asked]
 
 
-def _origin(prompt: Prompt, source: Path) -> Origin:
+def _origin(train_key: str, identity: Identity, prompt: Prompt, source: Path) -> Origin:
     revision, dirty = git_revision(CODE)
-    training: dict[str, Any] = read_json(ADAPTER / "training.json")
-    return Origin(
-        train_key=training["train_key"],
-        revision=revision,
-        dirty=dirty,
-        base=Identity.load(BASE),
-        template=prompt.name,
-        data={
-            "raw": sha256(source),
-            "conversations": sha256(CONVERSATIONS),
-            "splits": sha256_of_files([SPLITS]),
-            "knowledge": sha256_of_files([KNOWLEDGE]),
-        },
-    )
+    data = {
+        "raw": sha256(source),
+        "conversations": sha256(CONVERSATIONS),
+        "splits": sha256_of_files([SPLITS]),
+        "knowledge": sha256_of_files([KNOWLEDGE]),
+    }
+    return Origin(train_key=train_key, revision=revision, dirty=dirty, base=identity, template=prompt.name, data=data)
 
 
 if __name__ == "__main__":
