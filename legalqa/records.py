@@ -1,18 +1,21 @@
 """Conversation: what convert writes, split divides, train learns and evaluate asks. JSONL in and out."""
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from legalqa.files import write_text
+from legalqa.files import written_aside
 from legalqa.problems import Problem, UserError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Message(BaseModel):
-    """One turn. ``content`` holds at least one character that is not blank."""
+    """One turn. ``content`` holds at least one character that is not blank, and nothing that UTF-8 can't write."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -23,6 +26,8 @@ class Message(BaseModel):
     def _not_blank(self) -> "Message":
         if not self.content.strip():
             raise ValueError("content is blank")
+        if not self.content.isascii() and _SURROGATE.search(self.content):
+            raise ValueError("content holds half of a surrogate pair, which UTF-8 can't write")
         return self
 
 
@@ -68,28 +73,43 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def read_jsonl(path: Path | str) -> list[Conversation]:
-    """Read conversations. Raises UserError naming every bad line and its reason."""
-    conversations: list[Conversation] = []
+def parse_line(line: str) -> Conversation:
+    """One line of JSONL as a conversation. Raises ValueError (pydantic's ValidationError is one) that `line_problems` explains."""
+    return Conversation.model_validate(json.loads(line, parse_constant=_refuse_constant))
+
+
+def line_problems(error: ValueError) -> list[str]:
+    """What is wrong with a line that `parse_line` refused, without its text."""
+    if not isinstance(error, ValidationError):
+        return [f"not one JSON object a line: {error}"]
+    found = [(".".join(str(part) for part in detail["loc"]), detail["msg"]) for detail in error.errors()]
+    return [f"{at}: {message}" if at else message for at, message in found]
+
+
+def iter_jsonl(path: Path | str) -> Iterator[tuple[str, Conversation]]:
+    """Yield each line with its conversation. Raises UserError at the end, naming every bad line and its reasons."""
     problems: list[Problem] = []
-    text = Path(path).read_text(encoding="utf-8")
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            conversations.append(Conversation.model_validate(json.loads(line, parse_constant=_refuse_constant)))
-        except ValidationError as error:
-            for detail in error.errors():
-                at = ".".join(str(part) for part in detail["loc"])
-                problems.append(Problem(f"{path} line {number}", f"{at}: {detail['msg']}" if at else detail["msg"]))
-        except ValueError as error:
-            problems.append(Problem(f"{path} line {number}", f"not one JSON object a line: {error}"))
+    with Path(path).open(encoding="utf-8", newline="\n") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                conversation = parse_line(line)
+            except ValueError as error:
+                problems += [Problem(f"{path} line {number}", reason) for reason in line_problems(error)]
+            else:
+                yield line, conversation
     if problems:
         raise UserError(problems, f"{path}: {len(problems)} problem(s)")
-    return conversations
+
+
+def read_jsonl(path: Path | str) -> list[Conversation]:
+    """Read conversations. Raises UserError naming every bad line and its reason."""
+    return [conversation for _, conversation in iter_jsonl(path)]
 
 
 def write_jsonl(path: Path | str, conversations: Iterable[Conversation]) -> None:
     """Write one conversation a line, UTF-8 unescaped, whole or not at all."""
-    lines = [json.dumps(c.model_dump(exclude_defaults=True), ensure_ascii=False) + "\n" for c in conversations]
-    write_text(path, "".join(lines))
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as stream:
+        for conversation in conversations:
+            stream.write(json.dumps(conversation.model_dump(exclude_defaults=True), ensure_ascii=False) + "\n")

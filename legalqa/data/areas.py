@@ -1,0 +1,33 @@
+"""The area of law that a question is about, guessed from its words. Good enough to see what a data set holds."""
+
+import pandas as pd
+
+from legalqa.data.cells import matches
+
+# The first area that matches wins, so the narrow ones stand before the wide ones.
+AREAS: dict[str, str] = {
+    "labour": r"劳动|工资|工伤|辞退|离职|辞职|加班|社保|试用期|用人单位|竞业|裁员|仲裁委|公积金|入职|员工|旷工|产假|老板拖欠",
+    "marriage": r"离婚|结婚|彩礼|婚姻|夫妻|老公|老婆|丈夫|妻子|抚养|婚前|婚后|家暴|同居|抚育费|出轨",
+    "inheritance": r"继承|遗嘱|遗产|遗赠|过世|去世后",
+    "traffic": r"交通事故|车祸|肇事|交警|酒驾|醉驾|驾驶证|追尾|闯红灯|交强险|撞(?:了|到|伤|死)",
+    "criminal": r"判刑|刑事|刑法|犯罪|盗窃|诈骗|拘留|逮捕|取保|缓刑|故意伤害|有期徒刑|轻伤|看守所|贩毒|抢劫|量刑|公诉|罪",
+    "lease_property": r"租房|租赁|房东|租客|押金|承租|出租|物业|房产|房屋|购房|买房|开发商|楼盘|房贷|宅基地|拆迁|征地|土地|过户|产权|邻居|漏水|相邻",
+    "debt": r"借款|欠款|借条|欠条|借钱|还款|贷款|利息|债务|债权|担保|保证人|信用卡|网贷|欠钱|抵押",
+    "consumer": r"消费者|网购|退货|退款|假货|商家|淘宝|三倍赔偿|十倍|保修|售后|食品安全|预付卡|健身房",
+    "injury": r"侵权|人身损害|医疗|打伤|摔伤|赔偿|受伤|伤残|咬伤|名誉|肖像",
+    "company": r"公司|股东|股权|企业|法定代表人|注册资本|破产|合伙|营业执照|清算",
+    "intellectual_property": r"商标|专利|著作权|版权|知识产权|作品|抄袭",
+    "data": r"个人信息|隐私|数据",
+    "administrative": r"行政|派出所|公安|城管|行政复议|行政诉讼|治安|罚款|户口|户籍|信访",
+    "contract": r"合同|协议|违约|定金|订金|解除|转让|加盟|买卖|承包|工程款|货款",
+    "procedure": r"起诉|诉讼|法院|立案|上诉|执行|管辖|开庭|证据|判决|传票|律师费|仲裁",
+}
+OTHER = "other"
+
+
+def areas(prompts: pd.Series) -> pd.Series:
+    """The area of each prompt."""
+    found = pd.Series(OTHER, index=prompts.index, dtype="str")
+    for name, pattern in reversed(AREAS.items()):
+        found = found.mask(matches(prompts, pattern), name)
+    return found

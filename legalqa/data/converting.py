@@ -1,0 +1,169 @@
+"""From the table of a file to conversations; every step tells the ledger what it did to which record."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from legalqa.data import areas, asking, choosing, cleaning, duplicates, privacy, screening
+from legalqa.data.choosing import Choice
+from legalqa.data.ledger import Ledger
+from legalqa.data.reading import Table
+from legalqa.params import ConvertParams, Lengths, NearDuplicates
+from legalqa.problems import Problem, UserError
+from legalqa.records import Conversation, Message
+
+NUMERALS = r"[^0-9一二三四五六七八九十百千万两]+"
+
+
+def opened(table: Table) -> Ledger:
+    """A ledger of all records, the broken ones dropped already."""
+    records = [*table.frame.index, *(bad.record for bad in table.bad)]
+    ledger = Ledger(records, [*table.frame["line"], *(bad.line for bad in table.bad)])
+    ledger.drop([bad.record for bad in table.bad], "broken")
+    return ledger
+
+
+def prepared(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.DataFrame:
+    """Cleaned and masked: columns prompt, reply, is_best, best, asked (the question's key)."""
+    texts: dict[str, pd.Series] = {}
+    for name in ("title", "question", "reply"):
+        texts[name], changed = cleaning.clean_column(frame[name], params.clean)
+        for rule, records in changed.items():
+            ledger.mark(records, f"clean.{rule}")
+    texts = {"prompt": asking.joined(texts["title"], texts["question"]), "reply": texts["reply"]}
+    for name in texts:
+        texts[name], found = privacy.mask_column(texts[name], params.mask)
+        for kind, records in found.items():
+            ledger.mark(records, f"privacy.{kind}")
+    asked = texts["prompt"].fillna("").map(asking.key)
+    return pd.DataFrame({**texts, "is_best": frame["is_best"], "best": frame["best"], "asked": asked})
+
+
+def screened(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.DataFrame:
+    """Without what can't or should not be learnt. The first reason that applies is the one told."""
+    frame = _without(frame, frame["asked"] == "", "empty_prompt", ledger)
+    frame = _without(frame, frame["reply"].isna(), "empty_reply", ledger)
+    for name, column, limits in (("question", "prompt", params.question_length), ("reply", "reply", params.reply_length)):
+        frame = _within(frame, column, limits, name, ledger)
+    for name, keep, test in (
+        ("advertising", params.advertising, screening.advertising),
+        ("empty_advice", params.empty_advice, screening.empty_advice),
+        ("repealed_law", params.repealed_law, screening.repealed_law),
+    ):
+        flagged = test(frame["reply"])
+        ledger.mark(frame.index[flagged], name)
+        if keep == "drop":
+            frame = _without(frame, flagged, name, ledger)
+    if params.boilerplate:
+        shared = screening.shared_by(frame["reply"], frame["asked"])
+        frame = _without(frame, shared > params.boilerplate, "boilerplate", ledger)
+    return frame
+
+
+def _within(frame: pd.DataFrame, column: str, limits: Lengths, name: str, ledger: Ledger) -> pd.DataFrame:
+    lengths = frame[column].str.len()
+    frame = _without(frame, lengths < limits.min, f"{name}_too_short", ledger)
+    return _without(frame, lengths.loc[frame.index] > limits.max, f"{name}_too_long", ledger)
+
+
+def _without(frame: pd.DataFrame, unwanted: pd.Series, reason: str, ledger: Ledger) -> pd.DataFrame:
+    ledger.drop(frame.index[unwanted], reason)
+    return frame[~unwanted]
+
+
+def deduplicated(frame: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
+    """Without records that say the same to the same question; of equal ones the best, then the first stays."""
+    said = frame["reply"].map(asking.key)
+    order = frame["best"].fillna(False).astype(bool).sort_values(ascending=False, kind="stable").index
+    doubled = pd.DataFrame({"asked": frame["asked"], "said": said}).loc[order].duplicated().loc[frame.index]
+    return _without(frame, doubled, "duplicate", ledger)
+
+
+def chosen(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> Choice:
+    """Which replies are learnt and which stay as references; the rest is dropped."""
+    choice = choosing.choose(frame, params.replies)
+    for reason, records in choice.dropped.items():
+        ledger.drop(records, reason)
+    return choice
+
+
+def grouped(answers: pd.DataFrame, references: pd.Series, limits: NearDuplicates, ledger: Ledger) -> pd.DataFrame:
+    """The answers with their group, without near-duplicates of an earlier one (references to a dropped one go with it).
+
+    A group holds a question and all questions near it. Its name is the smallest hash of its members, so neither the order of
+    the records nor a record elsewhere changes it.
+    """
+    pairs = duplicates.near_pairs(answers["asked"].tolist(), limits.group)
+    labels = duplicates.components(len(answers), pairs)
+    _, same = np.unique(np.concatenate([[-1], pd.factorize(answers["asked"])[0]]), return_inverse=True)
+    labels = _merged(labels, same[1:])
+    names = pd.Series(
+        [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in answers["asked"]], index=answers.index
+    )
+    answers = answers.assign(group=names.groupby(labels).transform("min"))
+
+    close = pairs[pairs["similarity"] >= limits.drop]
+    later = np.unique(_repeats(answers, close, limits.drop))
+    dropped = answers.index[later]
+    ledger.drop(dropped, "near_duplicate")
+    ledger.drop(references.index[references.isin(dropped)], "near_duplicate")
+    return answers.drop(index=dropped)
+
+
+def _merged(labels: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Labels in which records of one question agree too (texts too short for a shingle pair with nothing)."""
+    return pd.Series(labels).groupby(same).transform("min").to_numpy()
+
+
+def _repeats(answers: pd.DataFrame, close: pd.DataFrame, threshold: float) -> np.ndarray:
+    """Positions of the later one of each pair whose replies are as close as its questions, with the same numbers in both."""
+    left, right = close["left"].to_numpy(), close["right"].to_numpy()
+    replies = duplicates.Shingles.of(answers["reply"].map(asking.key).tolist())
+    near = replies.similarities(left, right) >= threshold
+    numbers = (answers["prompt"] + "|" + answers["reply"]).str.replace(NUMERALS, " ", regex=True).to_numpy()
+    near &= numbers[left] == numbers[right]
+    return right[near]
+
+
+def conversations(answers: pd.DataFrame, frame: pd.DataFrame, references: pd.Series) -> Iterator[Conversation]:
+    """One conversation for each answer, in record order."""
+    further = references.groupby(references).groups
+    for record, prompt, reply, group, area in zip(
+        answers.index, answers["prompt"], answers["reply"], answers["group"], areas.areas(answers["prompt"]), strict=True
+    ):
+        others = list(further.get(record, ()))
+        yield Conversation(
+            conversations=[Message(role="user", content=prompt), Message(role="assistant", content=reply)],
+            records=[record, *others],
+            references=frame["reply"].loc[others].tolist(),
+            group=group,
+            area=area,
+        )
+
+
+def require_some(summary: dict[str, Any]) -> None:
+    """Raise UserError when nothing is left, saying what went where."""
+    if summary["conversations"]:
+        return
+    reasons = ", ".join(f"{count} {reason}" for reason, count in summary["reasons"].items())
+    raise UserError(
+        Problem(
+            "convert", f"no conversation is left of {summary['read']} records: {reasons}", fix="loosen that rule in params.yaml"
+        )
+    )
+
+
+def told(summary: dict[str, Any], conflicts: int) -> str:
+    """A few lines for the console."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(summary["reasons"].items(), key=lambda item: -item[1]))
+    rules = ", ".join(f"{rule} {count}" for rule, count in summary["rules"].items())
+    return "\n".join(
+        [
+            f"{summary['read']} records read = {summary['kept']} kept + {summary['dropped']} dropped ({reasons or 'none'})",
+            f"{summary['conversations']} conversations in {summary['groups']} question groups; conflicting best replies: {conflicts} question(s)",
+            f"records touched by rules: {rules or 'none'}",
+        ]
+    )

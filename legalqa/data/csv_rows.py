@@ -1,0 +1,95 @@
+"""CSV records with their physical lines. A lost quote is found and named instead of swallowing the records after it."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+csv.field_size_limit(1 << 30)  # a long field is a matter for the length rules, not a parser error
+
+RecordTest = Callable[[list[str]], bool]
+
+DELIMITERS = (",", "\t", ";", "|")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One data record: its number (first = 1), the physical line it starts on, its cells (None = not there); or what is wrong."""
+
+    record: int
+    line: int
+    cells: Sequence[str | None]
+    trouble: str = ""
+
+
+class Lines:
+    """Physical lines with their numbers; the lines of a record that went wrong can be put back."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._source = iter(lines)
+        self._back: list[str] = []
+        self.taken: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._back.pop() if self._back else next(self._source)
+        self.number += 1
+        self.taken.append(line)
+        return line
+
+    def put_back_all_but_first(self) -> None:
+        """Go on after the first line of the record just taken."""
+        self.number -= len(self.taken) - 1
+        self._back.extend(reversed(self.taken[1:]))
+
+
+def guess_delimiter(header: str, score: Callable[[list[str]], int]) -> str:
+    """The delimiter under which the header line shows most of the wanted columns; a comma when none does."""
+    found = {d: next(csv.reader([header], delimiter=d), []) for d in DELIMITERS}
+    return max(DELIMITERS, key=lambda d: (score(found[d]), len(found[d]), -DELIMITERS.index(d)))
+
+
+def read_rows(lines: Iterable[str], delimiter: str, is_record: RecordTest) -> Iterator[Row]:
+    """Yield the header as record 0, then every record, in order, the broken ones included.
+
+    ``is_record`` says whether a line by itself reads as a whole record; such lines inside one quoted field mean that its
+    closing quote is lost. Reading then goes on with the next physical line, so that one lost quote costs one record.
+    """
+    source = Lines(lines)
+    width = 0
+    record = -1
+    while True:
+        source.taken.clear()
+        start = source.number + 1
+        reader = csv.reader(source, delimiter=delimiter, strict=True)
+        try:
+            cells = next(reader)
+            trouble = ""
+        except StopIteration:
+            return
+        except csv.Error:
+            cells, trouble = [], "a quote opened here is not closed properly"
+        if not cells and not trouble:  # an empty line is no record
+            continue
+        record += 1
+        width = width or len(cells)
+        if not trouble and len(cells) != width:
+            trouble = f"has {len(cells)} fields, the header {width}"
+        taken = len(source.taken)
+        if not trouble and taken > 2 and _swallowed(source.taken, delimiter, is_record):
+            trouble = "a quote opened here is not closed"
+        if trouble and taken > 1:
+            source.put_back_all_but_first()
+            trouble = (
+                f"a quote opened here is not closed before line {start + taken - 1}; the lines between would become one field"
+            )
+        yield Row(record, start, cells, trouble)
+
+
+def _swallowed(taken: list[str], delimiter: str, is_record: RecordTest) -> bool:
+    """Whether the inner physical lines of one record are mostly whole records themselves."""
+    inner = [line for line in taken[1:-1] if line.strip()]
+    whole = sum(is_record(next(csv.reader([line], delimiter=delimiter), [])) for line in inner)
+    return whole > 0 and 2 * whole >= len(inner)

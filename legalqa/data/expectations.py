@@ -1,0 +1,187 @@
+"""The suite of params.yaml, checked and run by Great Expectations 1.x, with the rules that GX does not have."""
+
+import difflib
+import re
+from typing import Any
+
+import great_expectations as gx
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
+from great_expectations.execution_engine import PandasExecutionEngine
+from great_expectations.expectations import registry
+from great_expectations.expectations.expectation import ColumnMapExpectation
+from great_expectations.expectations.metrics import ColumnMapMetricProvider, column_condition_partial
+from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+from great_expectations.render.view import DefaultJinjaPageView
+
+from legalqa.data import privacy
+from legalqa.data.cells import matches, where
+from legalqa.data.reading import read_best
+from legalqa.data.validation import Outcome
+from legalqa.params import Expectation
+from legalqa.problems import Problem, UserError
+
+SUPPORTED = "1."
+MOJIBAKE = (
+    r"\x{fffd}|锟斤拷|烫烫烫|屯屯屯|[\x{80}-\x{9f}]|[\x{c3}-\x{ef}][\x{a0}-\x{bf}][\x{80}-\x{ff}]"
+    r"|锛[屽焛侊寮歿]|銆[佸傚]|鈥[濄滄]|涓€|鐨勶|鏄笉|鍙互|涔熸槸|&#\d+$"
+)
+VOLATILE = re.compile(r"\?d=\d{8}T[\d.]+Z|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class _LooksChinese(ColumnMapMetricProvider):  # type: ignore[misc]
+    condition_metric_name = "column_values.look_chinese"
+
+    @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
+    def _pandas(cls, column: pd.Series, **_: Any) -> pd.Series:  # noqa: N805
+        array = pa.array(column, pa.large_string())
+        letters = pc.count_substring_regex(array, r"[\p{L}\p{N}]").to_numpy()
+        chinese = pc.count_substring_regex(array, r"\p{Han}").to_numpy()
+        return pd.Series(chinese * 3 >= letters, index=column.index) & (chinese > 0)
+
+
+class ExpectColumnValuesToLookChinese(ColumnMapExpectation):  # type: ignore[misc]
+    """At least a third of the letters and digits are Chinese characters."""
+
+    map_metric = "column_values.look_chinese"
+
+
+class _NoMojibake(ColumnMapMetricProvider):  # type: ignore[misc]
+    condition_metric_name = "column_values.no_mojibake"
+
+    @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
+    def _pandas(cls, column: pd.Series, **_: Any) -> pd.Series:  # noqa: N805
+        return ~matches(column, MOJIBAKE)
+
+
+class ExpectColumnValuesToHaveNoMojibake(ColumnMapExpectation):  # type: ignore[misc]
+    """No trace of text decoded in a wrong encoding: replacement characters, Latin-1 pairs, GBK readings of UTF-8."""
+
+    map_metric = "column_values.no_mojibake"
+
+
+class _NoPersonalData(ColumnMapMetricProvider):  # type: ignore[misc]
+    condition_metric_name = "column_values.no_personal_data"
+
+    @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
+    def _pandas(cls, column: pd.Series, **_: Any) -> pd.Series:  # noqa: N805
+        return ~where(column, privacy.TRIGGER, lambda text: bool(privacy.find(text)))
+
+
+class ExpectColumnValuesToHaveNoPersonalData(ColumnMapExpectation):  # type: ignore[misc]
+    """No phone, identity or card number, e-mail, QQ, WeChat, plate or exact address."""
+
+    map_metric = "column_values.no_personal_data"
+
+
+class _ReadsAsYesOrNo(ColumnMapMetricProvider):  # type: ignore[misc]
+    condition_metric_name = "column_values.read_as_yes_or_no"
+
+    @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
+    def _pandas(cls, column: pd.Series, **_: Any) -> pd.Series:  # noqa: N805
+        readable = {value: read_best(value) is not None for value in column.unique()}
+        return column.map(readable).astype(bool)
+
+
+class ExpectColumnValuesToReadAsYesOrNo(ColumnMapExpectation):  # type: ignore[misc]
+    """The value is one of the words for yes and no that is_best may hold."""
+
+    map_metric = "column_values.read_as_yes_or_no"
+
+
+def check_suite(expectations: list[Expectation], columns: list[str]) -> list[Any]:
+    """GX expectations for the declared ones. Raises UserError with every unknown rule, argument and column, and for an empty suite."""
+    if not gx.__version__.startswith(SUPPORTED):
+        raise UserError(Problem("great_expectations", f"version {gx.__version__}", "1.x", "install the pinned requirements"))
+    if not expectations:
+        raise UserError(
+            Problem(
+                "params.yaml: validate.expectations", "0 rules", "at least one", "a suite without rules would pass anything"
+            )
+        )
+    known = registry.list_registered_expectation_implementations()
+    built, problems = [], []
+    for number, expectation in enumerate(expectations, start=1):
+        where = f"params.yaml: validate.expectations, rule {number} ({expectation.type})"
+        if expectation.type not in known:
+            near = difflib.get_close_matches(expectation.type, known, n=1)
+            problems.append(
+                Problem(
+                    where,
+                    "no such expectation",
+                    "a name of Great Expectations or of this project",
+                    f"did you mean {near[0]}?" if near else "",
+                )
+            )
+            continue
+        arguments = expectation.arguments()
+        named = [arguments[key] for key in ("column", "column_A", "column_B") if key in arguments] + list(
+            arguments.get("column_list", [])
+        )
+        problems += [
+            Problem(where, f"no column {name!r}", f"one of {', '.join(columns)}") for name in named if name not in columns
+        ]
+        try:
+            built.append(
+                registry.get_expectation_impl(expectation.type)(
+                    **arguments, severity=expectation.severity, meta={"rule": number}
+                )
+            )
+        except ValueError as error:  # pydantic's
+            details = error.errors() if hasattr(error, "errors") else [{"loc": (), "msg": str(error)}]
+            problems += [Problem(where, f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}") for detail in details]
+    if problems:
+        raise UserError(problems, f"params.yaml: {len(problems)} problem(s) in validate.expectations, nothing was checked")
+    return built
+
+
+def run_suite(frame: pd.DataFrame, expectations: list[Expectation]) -> tuple[list[Outcome], ExpectationSuiteValidationResult]:
+    """Run the suite over a frame indexed by record number. Returns one outcome for each declared rule, in their order, and GX's result.
+
+    The result holds record numbers but no cell texts, so nothing personal gets into its documents.
+    """
+    built = check_suite(expectations, list(frame.columns))
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    definition = (
+        context.data_sources.add_pandas("file").add_dataframe_asset("records").add_batch_definition_whole_dataframe("all")
+    )
+    suite = context.suites.add(gx.ExpectationSuite(name="params.yaml", expectations=built))
+    form = {"result_format": "COMPLETE", "exclude_unexpected_values": True, "partial_unexpected_count": 0}
+    result = definition.get_batch(batch_parameters={"dataframe": frame}).validate(suite, result_format=form)
+    by_rule = {item.expectation_config.meta["rule"]: item for item in result.results}
+    outcomes = [_outcome(number, rule, by_rule.get(number)) for number, rule in enumerate(expectations, start=1)]
+    return outcomes, result
+
+
+def _outcome(number: int, rule: Expectation, item: Any) -> Outcome:
+    if item is None:
+        return Outcome(number, rule, "error", 0, 0, [], "Great Expectations gave no result")
+    found = item.result
+    if not found:
+        return Outcome(number, rule, "error", 0, 0, [], _exception(item.exception_info))
+    records = sorted(record for part in found.get("unexpected_index_list") or [] for record in part["record"])
+    failing = int(found.get("unexpected_count", 0 if item.success else 1))
+    return Outcome(number, rule, "passed" if item.success else "failed", int(found.get("element_count", 1)), failing, records)
+
+
+def _exception(info: dict[str, Any]) -> str:
+    """GX nests one entry for each metric that broke."""
+    entries = [entry for entry in info.values() if isinstance(entry, dict)] or [info]
+    messages = [str(entry.get("exception_message") or "").strip().splitlines() for entry in entries]
+    return next((lines[-1] for lines in messages if lines), "the rule raised without a message")
+
+
+def data_docs(result: ExpectationSuiteValidationResult) -> str:
+    """GX's own page of the result. The time and the random ids in it are fixed, so that equal results give equal bytes."""
+    for item in result.results:
+        item.result.pop("unexpected_index_list", None)
+        item.result.pop("unexpected_index_query", None)
+    page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result))
+    return VOLATILE.sub(_fixed, page)
+
+
+def _fixed(match: re.Match[str]) -> str:
+    return "" if match.group().startswith("?d=") else "00000000-0000-0000-0000-000000000000"

@@ -1,0 +1,114 @@
+"""JSON Lines and JSON arrays as records: either one object with named fields a record, or ready-made conversations."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from legalqa.data.csv_rows import Row
+from legalqa.problems import Problem, UserError
+from legalqa.records import line_problems, parse_line
+
+CONVERSATION_HEADER = ["question", "reply"]
+
+
+def read_jsonl(lines: Iterable[str], where: str) -> Iterator[Row]:
+    """Yield the field names as record 0, then one record a line.
+
+    A line that is not one JSON object, or no conversation where the others are, becomes a record with its trouble.
+    """
+    header: list[str] = []
+    conversations = False
+    record = 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        record += 1
+        if record == 1:
+            first = _first_object(line, where, number)
+            conversations = "conversations" in first
+            header = CONVERSATION_HEADER if conversations else [str(key) for key in first]
+            yield Row(0, number, header)
+        yield _conversation(line, record, number) if conversations else _object(line, header, record, number)
+
+
+def read_array(text: str, where: str) -> Iterator[Row]:
+    """Yield the field names as record 0, then the objects of one JSON array; one-element lists around an object are opened."""
+    try:
+        items = json.loads(text)
+    except ValueError as error:
+        raise UserError(Problem(where, f"not JSON: {error}")) from None
+    if not isinstance(items, list):
+        raise UserError(
+            Problem(where, f"holds one {type(items).__name__}", "an array of objects", "or use JSON Lines (.jsonl)")
+        )
+    header: list[str] = []
+    for record, item in enumerate(items, start=1):
+        entry = item[0] if isinstance(item, list) and len(item) == 1 else item
+        if not isinstance(entry, dict):
+            yield Row(record, record, [], f"is a {type(entry).__name__}, not an object")
+            continue
+        if not header:
+            header = [str(key) for key in entry]
+            yield Row(0, 0, header)
+        yield _cells(entry, header, record, record)
+
+
+def _first_object(line: str, where: str, number: int) -> dict[str, Any]:
+    """The first record, which tells the form of the file; a file that fails here is refused as a whole."""
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        if line.strip() in "{[":
+            fix = "write each record on one line (JSON Lines); a JSON array belongs into a .json file"
+            raise UserError(
+                Problem(f"{where} line {number}", "the object goes on over several lines", "one JSON object a line", fix)
+            ) from None
+        raise UserError(Problem(f"{where} line {number}", _json_trouble(line, error), "one JSON object a line")) from None
+    if not isinstance(value, dict):
+        raise UserError(Problem(f"{where} line {number}", f"a {type(value).__name__}", "one JSON object a line"))
+    return value
+
+
+def _json_trouble(line: str, error: ValueError) -> str:
+    column = getattr(error, "pos", 0)
+    if line[column : column + 2] == "\\n":
+        return f"column {column + 1}: records are joined by the two characters \\ and n instead of a line end"
+    return f"not one JSON object a line: {error}"
+
+
+def _conversation(line: str, record: int, number: int) -> Row:
+    try:
+        conversation = parse_line(line)
+    except ValueError as error:
+        return Row(record, number, [], "; ".join(line_problems(error)))
+    turns = [message.content for message in conversation.conversations]
+    if len(turns) != 2:
+        return Row(record, number, [], f"has {len(turns)} turns; a record of this pipeline is one question and one answer")
+    return Row(record, number, turns)
+
+
+def _object(line: str, header: list[str], record: int, number: int) -> Row:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        return Row(record, number, [], _json_trouble(line, error))
+    if not isinstance(value, dict):
+        return Row(record, number, [], f"is a {type(value).__name__}, not an object")
+    return _cells(value, header, record, number)
+
+
+def _cells(entry: dict[str, Any], header: list[str], record: int, number: int) -> Row:
+    """The values of ``entry`` in the order of ``header``; null and NaN are empty, a field that is not there is None."""
+    return Row(record, number, [_text(entry[name]) if name in entry else None for name in header])
+
+
+def texts(values: list[Any]) -> list[str]:
+    """Values of any type as the text that a CSV would hold."""
+    return [_text(value) for value in values]
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

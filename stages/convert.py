@@ -1,0 +1,45 @@
+"""The raw file, already validated -> data/conversations.jsonl and reports/convert/{ledger.json,ledger.csv}."""
+
+from pathlib import Path
+
+from legalqa.data import choosing, converting
+from legalqa.data.reading import read_table
+from legalqa.data.validation import require_passed
+from legalqa.files import read_json, write_json, write_text
+from legalqa.params import ConvertParams, DataParams, load_params
+from legalqa.records import write_jsonl
+from legalqa.stage import stage
+
+SUMMARY = Path("reports/validate/summary.json")
+CONVERSATIONS = Path("data/conversations.jsonl")
+REPORTS = Path("reports/convert")
+
+
+def main(data: DataParams, params: ConvertParams) -> None:
+    """Clean, mask, screen, choose, group; write the conversations and the fate of every record."""
+    table = read_table(data)
+    require_passed(read_json(SUMMARY), table)
+    choosing.require_best(table.frame, params.replies, table.tells_best)
+
+    ledger = converting.opened(table)
+    frame = converting.prepared(table.frame, params, ledger)
+    frame = converting.screened(frame, params, ledger)
+    frame = converting.deduplicated(frame, ledger)
+    conflicts = choosing.conflicts(frame)
+    choice = converting.chosen(frame, params, ledger)
+    answers = converting.grouped(frame.loc[choice.answers], choice.references, params.near_duplicates, ledger)
+    references = choice.references[choice.references.isin(answers.index)]
+
+    ledger.check(kept=len(answers) + len(references))
+    summary = ledger.summary() | {"conversations": len(answers), "groups": answers["group"].nunique()}
+    converting.require_some(summary)
+    write_jsonl(CONVERSATIONS, converting.conversations(answers, frame, references))
+    write_json(REPORTS / "ledger.json", summary | {"conflicts": {"count": len(conflicts), "examples": conflicts[:100]}})
+    write_text(REPORTS / "ledger.csv", ledger.frame().to_csv(lineterminator="\n"))
+    print(converting.told(summary, len(conflicts)))
+
+
+if __name__ == "__main__":
+    with stage("convert"):
+        everything = load_params()
+        main(everything.data, everything.convert)

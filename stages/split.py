@@ -1,0 +1,48 @@
+"""data/conversations.jsonl -> data/splits/{train,dev,test}.jsonl and reports/split/leakage.json. Stops when a question leaks."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+
+from legalqa.data import benchmarks, splitting
+from legalqa.files import write_json, written_aside
+from legalqa.params import SplitParams, load_params
+from legalqa.records import iter_jsonl
+from legalqa.stage import stage
+
+CONVERSATIONS = Path("data/conversations.jsonl")
+FOLDER = Path("data/splits")
+REPORT = Path("reports/split/leakage.json")
+
+
+def main(params: SplitParams) -> None:
+    """Place every group, look for leaks, write the three files."""
+    held_out = benchmarks.questions(params.benchmarks)
+    lines = list(iter_jsonl(CONVERSATIONS))
+    frame = pd.DataFrame(
+        {
+            "question": [conversation.question for _, conversation in lines],
+            "group": [conversation.group or splitting.own_group(conversation.question) for _, conversation in lines],
+            "record": [min(conversation.records, default=number) for number, (_, conversation) in enumerate(lines, start=1)],
+        }
+    )
+    frame["split"] = frame["group"].map(splitting.place(frame["group"].tolist(), params))
+
+    report = splitting.counts(frame) | {"leakage": splitting.leakage(frame, held_out, params)}
+    write_json(REPORT, report)
+    splitting.require_clean(report["leakage"])
+    with written_aside(FOLDER) as folder, ExitStack() as files:
+        folder.mkdir()
+        streams = {
+            name: files.enter_context((folder / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n"))
+            for name in splitting.SPLITS
+        }
+        for (line, _), name in zip(lines, frame["split"], strict=True):
+            streams[name].write(line if line.endswith("\n") else line + "\n")
+    print(splitting.told(report))
+
+
+if __name__ == "__main__":
+    with stage("split"):
+        main(load_params().split)
