@@ -79,18 +79,38 @@ class Lengths(Block):
         return self
 
 
+class NearDuplicates(Block):
+    group: float = Key(gt=0, le=1)
+    drop: float = Key(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _drop_within_group(self) -> "NearDuplicates":
+        if self.drop < self.group:
+            raise ValueError(f"drop {self.drop} is below group {self.group}: what is dropped must belong to the group")
+        return self
+
+
 class ConvertParams(Block):
     replies: Literal["best", "all", "best_else_first", "longest"]
     clean: list[Literal["html", "control", "full_width", "furniture", "greeting", "whitespace"]]
+    mask: list[Literal["email", "id_card", "bank_card", "wechat", "qq", "phone", "plate", "address"]]
     question_length: Lengths
     reply_length: Lengths
+    advertising: Literal["drop", "keep"]
+    empty_advice: Literal["drop", "keep"]
+    repealed_law: Literal["drop", "keep"]
+    boilerplate: int = Key(ge=0)
+    near_duplicates: NearDuplicates
 
 
 class SplitParams(Block):
     train: float = Key(gt=0, lt=1)
     dev: float = Key(gt=0, lt=1)
     test: float = Key(gt=0, lt=1)
-    key: str = "legalqa"
+    key: str = Key(min_length=1, max_length=64)
+    exact_below: int = Key(ge=0)
+    leak_threshold: float = Key(gt=0, le=1)
+    benchmarks: list[str]
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> "SplitParams":
@@ -185,7 +205,9 @@ class TrainParams(Block):
         if self.offload == "optimizer" and self.zero == 1:
             raise ValueError("offload: optimizer needs zero: 2 or 3, found zero: 1")
         if self.quantise == "nf4" and self.zero == 3:
-            raise ValueError("quantise: nf4 can't be combined with zero: 3, which would cut the 4-bit blocks apart; use zero: 2")
+            raise ValueError(
+                "quantise: nf4 can't be combined with zero: 3, which would cut the 4-bit blocks apart; use zero: 2"
+            )
         return self
 
 
@@ -250,7 +272,7 @@ class ServeParams(Block):
     auto_score: float = Key(0.5, ge=0, le=1)
     default_new_tokens: int = Key(256, gt=0)
     max_new_tokens: int = Key(1024, gt=0)
-    max_prompt_tokens: int = Key(1536, gt=0)
+    max_prompt_tokens: int = Key(1280, gt=0)
     deadline_s: float = Key(60.0, gt=0)
     first_token_s: float = Key(10.0, gt=0)
     stall_s: float = Key(10.0, gt=0)
