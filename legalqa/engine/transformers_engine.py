@@ -1,0 +1,273 @@
+"""The default engine: continuous batching over a transformers model. Requests join and leave between two steps.
+
+One thread owns the model. Each step reads the prompts of requests that have just got a slot and writes one token for each that
+runs; cancels and deadlines are looked at before every step. See `legalqa.engine.slots` for why a batch gives the same tokens.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from legalqa.engine.interface import Capabilities, Completion, Delta, FinishReason, GenerationRequest, Health
+from legalqa.engine.loading import Weights, load_model
+from legalqa.engine.sampling import Sampler
+from legalqa.engine.slots import Rows, SlotModel
+from legalqa.engine.text import TextStream
+from legalqa.prompt import Prompt
+
+PREFILL_TOKENS = 512  # prompts read in one step: more would let the running answers wait
+RATE_MEMORY = 0.9  # of the moving averages of speed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Sequence:
+    """A request on its way: ``fresh`` are the tokens that the model has not read yet, ``written`` the answer so far."""
+
+    request: GenerationRequest
+    emit: Callable[[Delta], None]
+    sampler: Sampler
+    text: TextStream
+    fresh: list[int]
+    slot: int = -1
+    read: int = 0
+    written: list[int] = field(default_factory=list)
+    cancelled: bool = False
+
+    @property
+    def left(self) -> int:
+        return self.request.max_new_tokens - len(self.written)
+
+
+class TransformersEngine:
+    """Runs a base folder, with an adapter merged in if there is one. ``weights`` "int8" is for CPUs."""
+
+    def __init__(
+        self,
+        base: Path,
+        adapter: Path | None,
+        prompt: Prompt,
+        max_batch: int = 16,
+        max_context: int = 2048,
+        weights: Weights = "int8",
+    ) -> None:
+        self.prompt = prompt
+        self._base, self._adapter, self._weights = base, adapter, weights
+        self._max_batch, self._max_context = max_batch, min(max_context, prompt.context)
+        self._model: SlotModel | None = None
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()  # guards all below
+        self._waiting: deque[_Sequence] = deque()
+        self._running: list[_Sequence] = []
+        self._free = list(range(max_batch))
+        self._accepting = False
+        self._closing = False
+        self._last_step = 0.0
+        self._prefill_rate = self._decode_rate = 0.0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Limits of this engine."""
+        return Capabilities(max_batch=self._max_batch, max_context=self._max_context)
+
+    def start(self) -> None:
+        """Load the model, answer one token to warm it up, begin to take requests. Raises UserError when it can't be loaded."""
+        self._model = SlotModel(load_model(self._base, self._adapter, self._weights), self._max_batch, self._max_context)
+        self._model.forward([Rows(0, 0, [self.prompt.pad_id])])
+        self._last_step = time.monotonic()
+        self._accepting, self._closing = True, False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def stop(self, drain_s: float = 0.0) -> None:
+        """Take no more requests, give the accepted ones ``drain_s`` seconds, cancel what is left, free the model."""
+        with self._changed:
+            self._accepting = False
+            self._changed.wait_for(lambda: not (self._waiting or self._running), timeout=drain_s)
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        self._model = self._thread = None
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[Delta]:
+        """Yield deltas as they come. Closing the iterator cancels the request; its slot is free after the running step."""
+        loop = asyncio.get_running_loop()
+        deltas: asyncio.Queue[Delta] = asyncio.Queue()
+        sequence = self._submit(request, lambda delta: _hand_over(loop, deltas, delta))
+        try:
+            while True:
+                delta = await deltas.get()
+                yield delta
+                if delta.finish_reason is not None:
+                    return
+        finally:
+            sequence.cancelled = True
+
+    def generate_many(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
+        """Answer all, in order; one completion a request, an item that fails carries its error."""
+        queues: list[queue.SimpleQueue[Delta]] = [queue.SimpleQueue() for _ in requests]
+        for request, deltas in zip(requests, queues, strict=True):
+            self._submit(request, deltas.put)
+        return [_collect(deltas.get, len(request.prompt_ids)) for request, deltas in zip(requests, queues, strict=True)]
+
+    def answer_loss(self, ids: Sequence[int], loss_mask: Sequence[int]) -> tuple[float, int]:
+        """Sum of negative log-likelihoods (nats) over the marked tokens, and their number; only while nothing runs."""
+        with self._changed:
+            if self._model is None or self._running or self._waiting:
+                raise RuntimeError("the engine is not idle")
+            return self._model.answer_loss(ids, loss_mask)
+
+    def health(self) -> Health:
+        """A snapshot. Never waits for a step."""
+        alive = self._thread is not None and self._thread.is_alive()
+        running, waiting = list(self._running), list(self._waiting)
+        return Health(
+            alive=alive,
+            ready=alive and self._accepting,
+            running=len(running),
+            waiting=len(waiting),
+            last_step_age_s=time.monotonic() - self._last_step if running or waiting else 0.0,
+            queued_prompt_tokens=sum(len(s.request.prompt_ids) for s in waiting),
+            pending_new_tokens=sum(s.left for s in running + waiting),
+            prefill_tokens_per_s=self._prefill_rate,
+            decode_tokens_per_s=self._decode_rate,
+        )
+
+    # ------------------------------------------------------------------ callers' side
+
+    def _submit(self, request: GenerationRequest, emit: Callable[[Delta], None]) -> _Sequence:
+        sampler = Sampler(request.temperature, request.top_p, request.seed)
+        sequence = _Sequence(request, emit, sampler, TextStream(self.prompt.decode, request.stop), list(request.prompt_ids))
+        needed = len(request.prompt_ids) + request.max_new_tokens
+        if not request.prompt_ids or request.max_new_tokens < 1:
+            emit(Delta("", (), "error", "a request needs a prompt and at least one new token"))
+        elif needed > self._max_context:
+            emit(Delta("", (), "error", f"prompt and answer need {needed} tokens, {self._max_context} fit"))
+        else:
+            with self._changed:
+                if self._accepting:
+                    self._waiting.append(sequence)
+                    self._changed.notify_all()
+                    return sequence
+            emit(Delta("", (), "error", "the engine takes no requests"))
+        return sequence
+
+    # ------------------------------------------------------------------ the engine's thread
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._running or self._closing)
+                if self._closing:
+                    for sequence in [*self._running, *self._waiting]:
+                        self._finish(sequence, "cancelled")
+                    self._changed.notify_all()
+                    return
+                self._drop_cancelled_and_late()
+                self._admit()
+                batch = list(self._running)
+            if batch:
+                try:
+                    self._step(batch)
+                except Exception as error:  # one bad step must not leave callers waiting for ever
+                    log.exception("a step of %d sequences failed", len(batch))
+                    self._fail(batch, f"{type(error).__name__}: {error}")
+            with self._changed:
+                self._changed.notify_all()
+
+    def _drop_cancelled_and_late(self) -> None:
+        now = time.monotonic()
+        for sequence in [*self._running, *self._waiting]:
+            if sequence.cancelled:
+                self._finish(sequence, "cancelled")
+            elif sequence.request.deadline is not None and now >= sequence.request.deadline:
+                self._finish(sequence, "deadline")
+
+    def _admit(self) -> None:
+        """Give free slots to those that wait, first come first served, as many prompts as one step should read."""
+        tokens = 0
+        while self._waiting and self._free:
+            tokens += len(self._waiting[0].fresh)
+            if tokens > PREFILL_TOKENS and self._running and self._running[-1].read == 0:
+                break
+            sequence = self._waiting.popleft()
+            sequence.slot = self._free.pop()
+            self._running.append(sequence)
+
+    def _step(self, batch: list[_Sequence]) -> None:
+        assert self._model is not None
+        started = time.monotonic()
+        logits = self._model.forward([Rows(s.slot, s.read, s.fresh) for s in batch])
+        for row, sequence in enumerate(batch):
+            sequence.read += len(sequence.fresh)
+            self._take(sequence, sequence.sampler.choose(logits[row]))
+        self._last_step = time.monotonic()
+        self._measure(batch, self._last_step - started)
+
+    def _take(self, sequence: _Sequence, token: int) -> None:
+        """Add a token to an answer; end the answer where the model, a stop string or the limit says so."""
+        if token in self.prompt.stop_ids:
+            self._finish(sequence, "stop")
+            return
+        sequence.fresh = [token]
+        sequence.written.append(token)
+        text = sequence.text.push(token)
+        if sequence.text.stopped:
+            self._finish(sequence, "stop", text, (token,))
+        elif sequence.left == 0:
+            self._finish(sequence, "length", text, (token,))
+        else:
+            sequence.emit(Delta(text, (token,)))
+
+    def _finish(
+        self, sequence: _Sequence, reason: FinishReason, text: str = "", tokens: tuple[int, ...] = (), error: str = ""
+    ) -> None:
+        with self._changed:
+            if sequence.slot >= 0:
+                self._running.remove(sequence)
+                self._free.append(sequence.slot)
+            else:
+                self._waiting.remove(sequence)
+        sequence.emit(Delta(text + sequence.text.finish(), tokens, reason, error))
+
+    def _fail(self, batch: list[_Sequence], error: str) -> None:
+        for sequence in batch:
+            if sequence in self._running:
+                self._finish(sequence, "error", error=error)
+
+    def _measure(self, batch: list[_Sequence], seconds: float) -> None:
+        """Moving averages: steps that read prompts tell the reading speed, the others the writing speed."""
+        prompts = sum(len(s.request.prompt_ids) for s in batch if len(s.written) <= 1)
+        if prompts:
+            self._prefill_rate = _moved(self._prefill_rate, prompts / seconds)
+        else:
+            self._decode_rate = _moved(self._decode_rate, len(batch) / seconds)
+
+
+def _moved(average: float, value: float) -> float:
+    return RATE_MEMORY * average + (1 - RATE_MEMORY) * value if average else value
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, deltas: "asyncio.Queue[Delta]", delta: Delta) -> None:
+    """Put a delta into a queue of another thread's loop; when that loop is gone, so is the reader."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(deltas.put_nowait, delta)
+
+
+def _collect(get: Callable[[], Delta], prompt_tokens: int) -> Completion:
+    text = ""
+    tokens: list[int] = []
+    while True:
+        delta = get()
+        text += delta.text
+        tokens += delta.token_ids
+        if delta.finish_reason is not None:
+            return Completion(text, tuple(tokens), delta.finish_reason, delta.error, prompt_tokens)
