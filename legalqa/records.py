@@ -74,7 +74,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def parse_line(line: str) -> Conversation:
-    """One line of JSONL as a conversation. Raises ValueError (pydantic's ValidationError is one) that `line_problems` explains."""
+    """One line of JSONL as a conversation. Raises ValueError (pydantic's is one), which `line_problems` explains."""
     return Conversation.model_validate(json.loads(line, parse_constant=_refuse_constant))
 
 

@@ -41,5 +41,5 @@ def main(data: DataParams, params: ConvertParams) -> None:
 
 if __name__ == "__main__":
     with stage("convert"):
-        everything = load_params()
-        main(everything.data, everything.convert)
+        params = load_params()
+        main(params.data, params.convert)

@@ -1,4 +1,4 @@
-"""data/conversations.jsonl -> data/splits/{train,dev,test}.jsonl and reports/split/leakage.json. Stops when a question leaks."""
+"""data/conversations.jsonl -> data/splits/{train,dev,test}.jsonl, reports/split/leakage.json. Stops when a question leaks."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,4 +45,5 @@ def main(params: SplitParams) -> None:
 
 if __name__ == "__main__":
     with stage("split"):
-        main(load_params().split)
+        params = load_params()
+        main(params.split)

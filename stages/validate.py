@@ -40,5 +40,5 @@ def main(data: DataParams, params: ValidateParams) -> None:
 
 if __name__ == "__main__":
     with stage("validate"):
-        everything = load_params()
-        main(everything.data, everything.validate_)
+        params = load_params()
+        main(params.data, params.validate_)

@@ -10,7 +10,7 @@ from legalqa.problems import Problem, UserError
 
 @dataclass(frozen=True)
 class Choice:
-    """``answers`` are the record numbers whose reply is learnt, ``references`` maps further best replies to their answer's record."""
+    """``answers``: records whose reply is learnt. ``references``: record of a further best reply -> record of its answer."""
 
     answers: pd.Index
     references: pd.Series
@@ -29,7 +29,7 @@ def require_best(frame: pd.DataFrame, replies: str, tells_best: bool) -> None:
 
 
 def choose(frame: pd.DataFrame, replies: str) -> Choice:
-    """Choose among the records of each question. ``frame``: prompt, reply, best, asked (the question's key), in record order."""
+    """Choose among the records of each question. ``frame``: reply, best, asked (the question's key), in record order."""
     best = frame["best"].fillna(False).astype(bool)
     if replies == "all":
         return Choice(frame.index, pd.Series(dtype="int64"), {})

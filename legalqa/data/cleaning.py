@@ -10,9 +10,9 @@ import pandas as pd
 from legalqa.data.cells import apply_where
 
 _TAG_NAMES = (
-    "a abbr article b big blockquote body br button center code dd del div dl dt em embed font footer form h1 h2 h3 h4 h5 h6 head "
-    "header hr html i iframe img input ins label li link main meta nav nobr object ol option p pre s section select small source "
-    "span strike strong style sub sup table tbody td textarea tfoot th thead title tr tt u ul var video wbr"
+    "a abbr article b big blockquote body br button center code dd del div dl dt em embed font footer form h1 h2 h3 h4 h5 "
+    "h6 head header hr html i iframe img input ins label li link main meta nav nobr object ol option p pre s section select "
+    "small source span strike strong style sub sup table tbody td textarea tfoot th thead title tr tt u ul var video wbr"
 )
 _BREAKS = r"(?:br|p|div|li|tr|h[1-6]|ul|ol|table|blockquote|section|article|dd|dt|hr)"
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")

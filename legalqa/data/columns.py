@@ -32,7 +32,7 @@ def score(columns: Columns, header: list[str]) -> int:
 
 
 def locate(columns: Columns, header: list[str], where: str) -> tuple[dict[str, int], list[str]]:
-    """Role -> position, and notes about names that fit only after folding. Raises UserError with all that is missing or doubled."""
+    """Role -> position, and notes on names that fit only after folding. Raises UserError with all missing and doubled ones."""
     positions: dict[str, int] = {}
     notes: list[str] = []
     missing: dict[str, str] = {}

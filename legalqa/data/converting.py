@@ -35,9 +35,9 @@ def prepared(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.D
             ledger.mark(records, f"clean.{rule}")
     texts = {"prompt": asking.joined(texts["title"], texts["question"]), "reply": texts["reply"]}
     for name in texts:
-        texts[name], found = privacy.mask_column(texts[name], params.mask)
-        for kind, records in found.items():
-            ledger.mark(records, f"privacy.{kind}")
+        texts[name], masked = privacy.mask_column(texts[name], params.mask)
+        for kind, numbers in masked.items():
+            ledger.mark(numbers, f"privacy.{kind}")
     asked = texts["prompt"].fillna("").map(asking.key)
     return pd.DataFrame({**texts, "is_best": frame["is_best"], "best": frame["best"], "asked": asked})
 
@@ -146,24 +146,24 @@ def conversations(answers: pd.DataFrame, frame: pd.DataFrame, references: pd.Ser
 
 def require_some(summary: dict[str, Any]) -> None:
     """Raise UserError when nothing is left, saying what went where."""
-    if summary["conversations"]:
-        return
-    reasons = ", ".join(f"{count} {reason}" for reason, count in summary["reasons"].items())
-    raise UserError(
-        Problem(
-            "convert", f"no conversation is left of {summary['read']} records: {reasons}", fix="loosen that rule in params.yaml"
-        )
-    )
+    if not summary["conversations"]:
+        found = f"no conversation is left of {summary['read']} records ({_listed(summary['dropped'])})"
+        raise UserError(Problem("convert", found, fix="loosen the rule that drops most in params.yaml"))
 
 
 def told(summary: dict[str, Any], conflicts: int) -> str:
     """A few lines for the console."""
-    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(summary["reasons"].items(), key=lambda item: -item[1]))
-    rules = ", ".join(f"{rule} {count}" for rule, count in summary["rules"].items())
+    dropped = sum(summary["dropped"].values())
     return "\n".join(
         [
-            f"{summary['read']} records read = {summary['kept']} kept + {summary['dropped']} dropped ({reasons or 'none'})",
-            f"{summary['conversations']} conversations in {summary['groups']} question groups; conflicting best replies: {conflicts} question(s)",
-            f"records touched by rules: {rules or 'none'}",
+            f"{summary['read']} records read = {summary['kept']} kept + {dropped} dropped ({_listed(summary['dropped'])})",
+            f"{summary['conversations']} conversations in {summary['groups']} question groups; "
+            f"{conflicts} question(s) whose best replies differ",
+            f"records touched by rules: {_listed(summary['rules'])}",
         ]
     )
+
+
+def _listed(counts: dict[str, int]) -> str:
+    """Counts in words, the largest first."""
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1])) or "none"

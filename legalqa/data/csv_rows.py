@@ -13,7 +13,7 @@ DELIMITERS = (",", "\t", ";", "|")
 
 @dataclass(frozen=True)
 class Row:
-    """One data record: its number (first = 1), the physical line it starts on, its cells (None = not there); or what is wrong."""
+    """One data record: its number (first = 1), the physical line it starts on, its cells (None = not there), or its trouble."""
 
     record: int
     line: int

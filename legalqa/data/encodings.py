@@ -1,4 +1,4 @@
-"""Which encoding a text file is in. Every candidate is decoded strictly from the first byte to the last; nothing is replaced."""
+"""Which encoding a text file is in. A candidate is decoded strictly from first byte to last; nothing is ever replaced."""
 
 import codecs
 from typing import IO
@@ -11,7 +11,7 @@ LEVEL_ONE_SHARE = 0.8
 
 
 def detect(stream: IO[bytes], where: str, declared: str) -> str:
-    """The codec name that reads ``stream`` without an error. ``declared`` is "auto" or a codec name, which is then only checked.
+    """The codec that reads ``stream`` without an error. ``declared`` is "auto" or a codec name, which is then only checked.
 
     UTF-8 goes first, because Chinese UTF-8 often also decodes as GB18030, to rubbish and without any error; the other way
     round hardly ever happens. Raises UserError naming encoding, byte offset and line when nothing fits.
@@ -82,7 +82,7 @@ def _utf16_without_mark(head: bytes) -> str | None:
 
 
 def _level_one_share(stream: IO[bytes]) -> float:
-    """Share of the two-byte characters that are among the 3,755 common ones (GB 2312 level 1) or its signs: about 0.98 in real text."""
+    """Share of the characters beyond ASCII that are signs or among the 3,755 common ones of GB 2312; 0.98 in real text."""
     stream.seek(0)
     text = stream.read(BLOCK).decode(
         "gb18030", errors="ignore"

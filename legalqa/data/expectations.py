@@ -39,7 +39,7 @@ class _LooksChinese(ColumnMapMetricProvider):  # type: ignore[misc]
         array = pa.array(column, pa.large_string())
         letters = pc.count_substring_regex(array, r"[\p{L}\p{N}]").to_numpy()
         chinese = pc.count_substring_regex(array, r"\p{Han}").to_numpy()
-        return pd.Series(chinese * 3 >= letters, index=column.index) & (chinese > 0)
+        return pd.Series((chinese > 0) & (chinese * 3 >= letters), index=column.index)
 
 
 class ExpectColumnValuesToLookChinese(ColumnMapExpectation):  # type: ignore[misc]
@@ -92,7 +92,7 @@ class ExpectColumnValuesToReadAsYesOrNo(ColumnMapExpectation):  # type: ignore[m
 
 
 def check_suite(expectations: list[Expectation], columns: list[str]) -> list[Any]:
-    """GX expectations for the declared ones. Raises UserError with every unknown rule, argument and column, and for an empty suite."""
+    """GX expectations for the declared ones. Raises UserError with every unknown rule, argument and column, or for no rule."""
     if not gx.__version__.startswith(SUPPORTED):
         raise UserError(Problem("great_expectations", f"version {gx.__version__}", "1.x", "install the pinned requirements"))
     if not expectations:
@@ -138,7 +138,7 @@ def check_suite(expectations: list[Expectation], columns: list[str]) -> list[Any
 
 
 def run_suite(frame: pd.DataFrame, expectations: list[Expectation]) -> tuple[list[Outcome], ExpectationSuiteValidationResult]:
-    """Run the suite over a frame indexed by record number. Returns one outcome for each declared rule, in their order, and GX's result.
+    """Run the suite over a frame indexed by record number. Returns an outcome for each rule, in their order, and GX's result.
 
     The result holds record numbers but no cell texts, so nothing personal gets into its documents.
     """

@@ -39,14 +39,13 @@ class Ledger:
             raise ValueError(f"{len(self._frame)} records read, but {kept} kept and {dropped} dropped")
 
     def summary(self) -> dict[str, Any]:
-        """Counts: read, kept, dropped, by reason, and records touched by each rule (kept ones and dropped ones)."""
+        """Counts: read, kept, dropped by reason, kept but changed, and records touched by each rule (kept and dropped ones)."""
         counts = np.bincount(self._fate, minlength=len(self._fates))
         reasons = {reason: int(count) for reason, count in zip(self._fates[1:], counts[1:], strict=True) if count}
         return {
             "read": len(self._frame),
             "kept": int(counts[0]),
-            "dropped": int(counts[1:].sum()),
-            "reasons": reasons,
+            "dropped": reasons,
             "rules": {rule: int(marks.sum()) for rule, marks in sorted(self._rules.items()) if marks.any()},
             "changed": int(np.any(list(self._rules.values()), axis=0)[self._fate == 0].sum()) if self._rules else 0,
         }

@@ -55,7 +55,8 @@ _LANDLINE = re.compile(
     rf"|[48]00[ \-]?\d{{3,4}}[ \-]?\d{{3,4}}){_AMOUNT}{_AFTER}"
 )
 _CALLED = re.compile(
-    rf"(?:电话|座机|固话|手机号?码?|热线|传真|致电|拨打|来电|联系方式|联系我|call|tel|电联)[^0-9，。；,;\n]{{0,8}}?(?P<secret>{_BEFORE}[2-8]\d{{2,3}}[ \-]?\d{{4}}){_AMOUNT}{_AFTER}",
+    r"(?:电话|座机|固话|手机号?码?|热线|传真|致电|拨打|来电|联系方式|联系我|call|tel|电联)[^0-9，。；,;\n]{0,8}?"
+    rf"(?P<secret>{_BEFORE}[2-8]\d{{2,3}}[ \-]?\d{{4}}){_AMOUNT}{_AFTER}",
     re.I,
 )
 _SPOKEN_MOBILE = re.compile(

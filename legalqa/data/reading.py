@@ -150,7 +150,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 
 
 def _record_test(params: DataParams, header: Row) -> "csv_rows.RecordTest":
-    """Whether the cells of one physical line are a whole record: as many as the header has, and a readable is_best in its place."""
+    """Whether a physical line is a whole record: as many cells as the header has, and a readable is_best in its place."""
     names = [columns.fold(name or "") for name in header.cells]
     best = params.columns.is_best
     position = names.index(columns.fold(best)) if best is not None and columns.fold(best) in names else None
@@ -206,7 +206,7 @@ class _Builder:
         self._rows.clear()
 
     def _emptied(self, array: pa.Array) -> pa.Array:
-        """Cells that hold nothing (blank in any form, or a word that exports write for nothing) become null; line ends become LF."""
+        """Cells that hold nothing (only blanks, or a word that exports write for it) become null; line ends become LF."""
         words = pa.array(self._params.empty_words, pa.large_string())
         nothing = pc.or_(pc.match_substring_regex(array, BLANK), pc.is_in(pc.utf8_trim_whitespace(array), words))
         return pc.if_else(nothing, None, pc.replace_substring(array, "\r\n", "\n"))

@@ -128,18 +128,18 @@ def told(summary: dict[str, Any]) -> str:
         if source["encoding"]
         else ""
     )
+    run = f"{rules['passed']} passed, {rules['failed']} failed, {rules['error']} broken"
     lines = [
         f"{source['path']}{form}: {records['read']} records, {records['broken']} broken; is_best: {records['best']} yes, "
         f"{records['best_unreadable']} unreadable{numbers(records['best_unreadable_numbers'])}",
-        f"rules: {rules['planned']} planned, {rules['run']} run, {rules['passed']} passed, {rules['failed']} failed, {rules['error']} broken",
+        f"rules: {rules['planned']} planned, {rules['run']} run: {run}",
     ]
     for entry in summary["expectations"]:
         if entry["failing"]:
             column = entry["arguments"].get("column") or ", ".join(entry["arguments"].get("column_list", []))
             mark = entry["severity"] if entry["status"] == "failed" else "within mostly"
-            lines.append(
-                f"  {mark}: {entry['expectation']} on {column}: {entry['failing']} of {entry['checked']}{numbers(entry['records'])}"
-            )
+            count = f"{entry['failing']} of {entry['checked']}{numbers(entry['records'])}"
+            lines.append(f"  {mark}: {entry['expectation']} on {column}: {count}")
     return "\n".join(lines)
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 from legalqa.data import privacy
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
-h1{font-size:1.5rem}table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #ddd;
-vertical-align:top}.passed{color:#1a7f37}.failed,.error{color:#b42318;font-weight:600}.bar{background:#eee;height:.5rem;width:8rem}
+h1{font-size:1.5rem}table{border-collapse:collapse;width:100%}
+th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
+.passed{color:#1a7f37}.failed,.error{color:#b42318;font-weight:600}.bar{background:#eee;height:.5rem;width:8rem}
 .bar i{display:block;height:.5rem;background:#b42318}code{font-size:.85em}summary{cursor:pointer}.dim{color:#666}
 @media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}th,td{border-color:#444}.bar{background:#333}}"""
 EXAMPLES = 5
@@ -20,20 +21,22 @@ def page(summary: dict[str, Any], frame: pd.DataFrame) -> str:
     """The page. Example texts are masked and cut; nothing in it depends on time or place."""
     source, records, rules = summary["source"], summary["records"], summary["rules"]
     verdict = "passed" if summary["success"] else "failed"
+    run = f"{rules['passed']} passed, {rules['failed']} failed, {rules['error']} broken"
     facts = {
         "file": source["path"],
         "sha256": source["sha256"],
         "encoding": source["encoding"] or "-",
         "records": f"{records['read']} read, {records['broken']} broken",
         "is_best": f"{records['best']} yes, {records['best_unreadable']} unreadable",
-        "rules": f"{rules['planned']} planned, {rules['run']} run: {rules['passed']} passed, {rules['failed']} failed, {rules['error']} broken",
+        "rules": f"{rules['planned']} planned, {rules['run']} run: {run}",
         "notes": "; ".join(summary["notes"]) or "-",
     }
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
+    head = "".join(f"<th>{name}</th>" for name in ("#", "rule", "on", "severity", "result", "failing", "records"))
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Validation: {verdict}</title><style>{STYLE}</style></head><body>'
-        f'<h1>Validation: <span class="{verdict}">{verdict}</span></h1>'
-        f"<table>{''.join(f'<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>' for name, value in facts.items())}</table>"
-        "<h2>Rules</h2><table><tr><th>#</th><th>rule</th><th>on</th><th>severity</th><th>result</th><th>failing</th><th>records</th></tr>"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Validation: {verdict}</title>'
+        f'<style>{STYLE}</style></head><body><h1>Validation: <span class="{verdict}">{verdict}</span></h1>'
+        f"<table>{rows}</table><h2>Rules</h2><table><tr>{head}</tr>"
         f"{''.join(_row(entry, frame) for entry in summary['expectations'])}</table></body></html>\n"
     )
 
