@@ -1,0 +1,73 @@
+"""The rule, at its edges."""
+
+import pytest
+
+from legalqa.params import Limit, WinnerParams
+from legalqa.winner import Gain, broken_limits, decide, gain
+
+RULE = WinnerParams(primary="rouge")
+
+
+def scored(*values: float) -> dict[str, float]:
+    return {f"question {number}": value for number, value in enumerate(values)}
+
+
+def made(low: float, high: float) -> Gain:
+    return Gain("rival", 0, 0, (low + high) / 2, low, high, 10)
+
+
+def test_a_constant_gain_has_an_interval_of_no_width() -> None:
+    found = gain(scored(3, 5, 9), scored(1, 3, 7), "base", RULE)
+    assert found == Gain("base", 17 / 3, 11 / 3, 2, 2, 2, 3)
+
+
+def test_interval_is_near_the_normal_one_and_repeats() -> None:
+    ours, theirs = scored(*[1.0, 3.0] * 50), scored(*[0.0] * 100)
+    found = gain(ours, theirs, "base", RULE)
+    assert found
+    assert (found.low, found.high) == pytest.approx((2 - 0.196, 2 + 0.196), abs=0.02)
+    assert found == gain(ours, theirs, "base", RULE)
+
+
+def test_only_common_questions_count() -> None:
+    found = gain(scored(1, 2, 3), {"question 1": 1.0, "another": 9.0}, "champion", RULE)
+    assert found
+    assert (found.questions, found.mean) == (1, 1)
+    assert gain(scored(1), {"another": 1.0}, "champion", RULE) is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "broken"),
+    [
+        (Limit(score="valid", min=0.5), False),
+        (Limit(score="valid", min=0.7), True),
+        (Limit(score="valid", max=0.5), True),
+        (Limit(score="valid", max_drop=0.3), False),
+        (Limit(score="valid", max_drop=0.1), True),
+        (Limit(score="loss", max_rise=0.1), True),
+        (Limit(score="loss", max_rise=0.6), False),
+        (Limit(score="unmeasured", min=0.5), False),
+        (Limit(score="vaild", min=0.5), True),
+    ],
+)
+def test_limits(limit: Limit, broken: bool) -> None:
+    scores = {"tuned.valid": 0.6, "base.valid": 0.8, "tuned.loss": 2.5, "base.loss": 2.0, "tuned.unmeasured": None}
+    problems = broken_limits(scores, RULE.model_copy(update={"limits": [limit]}))
+    assert bool(problems) == broken
+    assert all(limit.score in str(problem) for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("over_base", "over_champion", "cheaper", "wins"),
+    [
+        (made(-1, 2), None, False, True),  # the first champion need not be clearly better
+        (made(-2, -1), None, False, False),
+        (made(1, 2), made(1, 2), False, True),
+        (made(-1, 2), made(1, 2), False, False),
+        (made(1, 2), made(-1, 1), False, False),
+        (made(1, 2), made(-1, 1), True, True),
+        (made(1, 2), made(-2, -1), True, False),
+    ],
+)
+def test_decision(over_base: Gain, over_champion: Gain | None, cheaper: bool, wins: bool) -> None:
+    assert decide(over_base, over_champion, cheaper=cheaper, rule=RULE).wins == wins
