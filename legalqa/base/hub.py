@@ -3,6 +3,7 @@
 The project is offline towards the hub (see legalqa/__init__.py); only the functions here go out, for their own length.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Snapshot:
 def file(repository: str, name: str, revision: str) -> Path:
     """One file at a commit, from the hub's own cache or downloaded. Raises UserError when it can't be had."""
     with _online(repository, revision):
-        return Path(hf_hub_download(repository, name, revision=revision))
+        return Path(hf_hub_download(repository, name, revision=revision, endpoint=_endpoint()))
 
 
 def snapshot(repository: str, revision: str) -> Snapshot:
@@ -55,14 +56,18 @@ def snapshot(repository: str, revision: str) -> Snapshot:
     Raises UserError when the hub has no such commit, can't be reached, or the disk is too small.
     """
     with _online(repository, revision):
-        info = HfApi().model_info(repository, revision=revision, files_metadata=True)
+        info = HfApi(endpoint=_endpoint()).model_info(repository, revision=revision, files_metadata=True)
         sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or [] if "/" not in sibling.rfilename}
         weights = [n for n in sizes if n.endswith(".safetensors")] or [n for n in sizes if n.endswith(".bin")]
         names = [name for name in sizes if name in (*WANTED, *weights) or name.endswith(".index.json")]
         space.need(Path(constants.HF_HUB_CACHE), sum(sizes[name] for name in names), "set HF_HOME to another disk")
-        folder = snapshot_download(repository, revision=revision, allow_patterns=names)
+        folder = snapshot_download(repository, revision=revision, allow_patterns=names, endpoint=_endpoint())
     card = info.card_data
     return Snapshot(Path(folder), str(card.get("license") or "") if card else "")
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
 @contextmanager
@@ -70,7 +75,7 @@ def _online(repository: str, revision: str) -> Iterator[None]:
     """Let the hub's library out, and say in one sentence why it failed."""
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = False
-    where = f"{repository} at {revision} ({constants.ENDPOINT})"
+    where = f"{repository} at {revision} ({_endpoint()})"
     try:
         yield
     except GatedRepoError:
@@ -84,9 +89,8 @@ def _online(repository: str, revision: str) -> Iterator[None]:
         raise UserError(Problem(where, f"a file is missing there: {error}")) from None
     except HFValidationError as error:
         raise UserError(Problem(where, str(error), "owner/name")) from None
-    except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
-        reason = str(error).strip().split("\n")[0]
+    except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError):
         fix = "check the network; HF_ENDPOINT names a mirror"
-        raise UserError(Problem(where, f"can't be reached ({reason})", fix=fix)) from None
+        raise UserError(Problem(where, "the hub can't be reached", fix=fix)) from None
     finally:
         constants.HF_HUB_OFFLINE = before

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from tokenizers import Tokenizer
 from tqdm import tqdm
+from transformers import AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from legalqa.base import chatglm3, space
 from legalqa.files import read_json, write_json
 from legalqa.problems import Problem, UserError
 
 INDEX = "model.safetensors.index.json"
+OLDER_TOKENIZERS = ("vocab.json", "tokenizer.model")
 
 
 def write(source: Path, folder: Path) -> None:
@@ -33,7 +37,7 @@ def write(source: Path, folder: Path) -> None:
     for name in (INDEX, "generation_config.json"):
         if (source / name).exists():
             shutil.copyfile(source / name, folder / name)
-    _write_tokenizer(source, folder)
+    _write_tokenizer(source, folder, vocabulary=config["vocab_size"])
 
 
 def _config(source: Path) -> dict[str, Any]:
@@ -53,8 +57,6 @@ def _config(source: Path) -> dict[str, Any]:
 
 
 def _config_problems(source: Path, config: dict[str, Any]) -> list[Problem]:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
     where, problems = str(source / "config.json"), []
     kind = config.get("model_type")
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -89,21 +91,25 @@ def _weights(source: Path) -> tuple[list[Path], list[Problem]]:
     return [source / name for name in names], problems
 
 
-def _write_tokenizer(source: Path, folder: Path) -> None:
+def _write_tokenizer(source: Path, folder: Path, vocabulary: int) -> None:
     """tokenizer.json as it is, or made from the older files by transformers; no code named in its config is kept."""
     if (source / "tokenizer.json").exists():
         shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
         extras = read_json(source / "tokenizer_config.json") if (source / "tokenizer_config.json").exists() else {}
     else:
         extras = _converted_tokenizer(source, folder)
+    highest = max(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab(with_added_tokens=True).values())
+    if highest >= vocabulary:
+        found = f"token ids up to {highest}"
+        raise UserError(Problem(str(source), found, f"below {vocabulary}, the vocab_size of config.json"))
     if (source / "chat_template.jinja").exists():
         extras["chat_template"] = (source / "chat_template.jinja").read_text(encoding="utf-8")
     write_json(folder / "tokenizer_config.json", {key: value for key, value in extras.items() if key != "auto_map"})
 
 
 def _converted_tokenizer(source: Path, folder: Path) -> dict[str, Any]:
-    from transformers import AutoTokenizer
-
+    if not any((source / name).exists() for name in OLDER_TOKENIZERS):  # transformers would make an empty one
+        raise UserError(Problem(str(source), "no tokenizer", f"tokenizer.json, or one of {', '.join(OLDER_TOKENIZERS)}"))
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
         tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
