@@ -77,7 +77,11 @@ def tokenise(name: str, conversations: Sequence[Conversation], prompt: Prompt, m
         records = conversation.records or [number]
         messages = conversation.conversations
         for turn in (i for i, message in enumerate(messages) if message.role == "assistant"):
-            rendered = prompt.training(messages[: turn + 1], max_length)
+            try:
+                rendered = prompt.training(messages[: turn + 1], max_length)
+            except UserError:  # not even the frame of a conversation fits
+                cut["dropped"] += records
+                continue
             learned = sum(rendered.loss_mask)
             if not learned or len(rendered.ids) > max_length:
                 cut["dropped"] += records

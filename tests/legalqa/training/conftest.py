@@ -1,24 +1,12 @@
-"""A tiny base, a few conversations with it, and trainings in processes of their own that start fast.
+"""A tiny base and a few conversations."""
 
-The fork server imports torch, transformers and DeepSpeed once; each training is then a fork of it.
-"""
-
-from collections.abc import Callable, Iterator
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
 
-from legalqa.params import LoraParams, TrainParams
 from legalqa.prompt import Prompt
 from legalqa.records import Conversation, Message
-from legalqa.training.job import DEV, TRAIN, Job, Outcome, prepare
-from legalqa.training.launch import _trim
-from legalqa.training.job import LOG
-from legalqa.training.packing import Samples, tokenise
 from tests.tiny import tiny_model
-
-Train = Callable[..., "Outcome | int"]
 
 
 @pytest.fixture(scope="session")
