@@ -4,7 +4,7 @@ Prompts are rendered in legalqa.prompt before they get here. An engine that runs
 asks a server which renders by itself (any OpenAI-compatible API) reads ``messages``.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -126,8 +126,13 @@ class Engine(Protocol):
         """Yield deltas as they come; the last one has a finish_reason. Never raises for a model's failure."""
         ...
 
-    def generate_many(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
-        """Answer all, in order, one completion a request; an item that fails carries its error, the others don't."""
+    def generate_many(
+        self, requests: Sequence[GenerationRequest], done: Callable[[Completion], object] = lambda _completion: None
+    ) -> list[Completion]:
+        """Answer all, in order, one completion a request; an item that fails carries its error, the others don't.
+
+        ``done`` is called with each, in order, for progress bars.
+        """
         ...
 
     def health(self) -> Health:

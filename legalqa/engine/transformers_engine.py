@@ -111,12 +111,18 @@ class TransformersEngine:
         finally:
             sequence.cancelled = True
 
-    def generate_many(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
+    def generate_many(
+        self, requests: Sequence[GenerationRequest], done: Callable[[Completion], object] = lambda _completion: None
+    ) -> list[Completion]:
         """Answer all, in order; one completion a request, an item that fails carries its error."""
         queues: list[queue.SimpleQueue[Delta]] = [queue.SimpleQueue() for _ in requests]
         for request, deltas in zip(requests, queues, strict=True):
             self._submit(request, deltas.put)
-        return [_collect(deltas.get, len(request.prompt_ids)) for request, deltas in zip(requests, queues, strict=True)]
+        completions = []
+        for request, deltas in zip(requests, queues, strict=True):
+            completions.append(_collect(deltas.get, len(request.prompt_ids)))
+            done(completions[-1])
+        return completions
 
     def answer_loss(self, ids: Sequence[int], loss_mask: Sequence[int]) -> tuple[float, int]:
         """Sum of negative log-likelihoods (nats) over the marked tokens, and their number; only while nothing runs."""
