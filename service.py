@@ -1,0 +1,48 @@
+"""The BentoML entry: `bentoml serve` starts a light gateway and, as a service it depends on, the engine in its own process.
+
+Gateway and engine talk over the socket that BentoML makes for the engine; BentoML starts the engine again when it dies.
+"""
+
+import os
+
+import bentoml
+
+import legalqa  # noqa: F401  (the quiet environment, before anything else is imported)
+from serving import engine_app
+from serving.app import create_app
+from serving.bulk import BulkItem, BulkResult, answer_all
+from serving.gateway import ENGINE_NAME
+from serving.guard import Guard
+
+OWN = {"metrics": {"enabled": False}, "logging": {"access": {"enabled": False}}, "traffic": {"timeout": 3600}}  # ours instead
+
+gateway_app = create_app()
+
+
+@bentoml.service(name=ENGINE_NAME, workers=1, **OWN)
+@bentoml.asgi_app(engine_app.create_app(), path="/")
+class Engine:
+    """Holds the model. It yields the processor to the gateway, whose answers are short and must stay quick."""
+
+    def __init__(self) -> None:
+        os.nice(5)
+
+
+@bentoml.service(name="legalqa", workers=1, runner_probe={"enabled": False}, **OWN)
+@bentoml.asgi_app(gateway_app, path="/")
+class LegalQA:
+    """Answers every question: by the model, else from the knowledge base, and says which."""
+
+    engine = bentoml.depends(Engine)
+
+    def __is_ready__(self) -> bool:
+        """Whether something true can be answered; BentoML's /readyz asks."""
+        return bool(gateway_app.state.gateway.can_answer)
+
+    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=600_000)
+    async def bulk(self, items: list[BulkItem]) -> list[BulkResult]:
+        """Questions from many requests, put together by BentoML's adaptive batching."""
+        return await answer_all(gateway_app.state.gateway, items)
+
+
+LegalQA.add_asgi_middleware(Guard, gateway=lambda: gateway_app.state.gateway)

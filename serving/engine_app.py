@@ -1,0 +1,106 @@
+"""The engine process: loads the model in the background, says truthfully how far it is, streams what it writes.
+
+A model that can't be loaded doesn't end the process: BentoML would start it again and again, each time for nothing. It
+says why, and the gateway answers without it.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from legalqa.engine.interface import Engine, GenerationRequest, Health
+from legalqa.problems import UserError
+from serving import wire
+from serving.engines import open_engine
+from serving.settings import Settings
+
+log = logging.getLogger("legalqa.engine")
+
+WARM_UP = GenerationRequest(prompt_ids=(), max_new_tokens=8, id="warm-up")
+DRAIN_S = 20.0
+
+
+class EngineHost:
+    """One engine from its loading to its end."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+        self._state: wire.State = "loading"
+        self._problem = ""
+
+    def load(self) -> None:
+        """Open the bundle, start the engine, have it write a few tokens; runs in a thread of its own."""
+        try:
+            engine = open_engine(Settings())
+            engine.start()
+            prompt_ids = engine.prompt.encode("您好，请问试用期最长可以约定多久？")
+            warm = engine.generate_many([replace(WARM_UP, prompt_ids=prompt_ids)])[0]
+            if warm.finish_reason == "error":
+                raise RuntimeError(f"the first generation failed: {warm.error}")
+            self._engine, self._state = engine, "ready"
+            log.info("engine ready")
+        except UserError as error:
+            self._fail(str(error))
+            log.error("no engine: %s", error)
+        except Exception as error:  # whatever it was, the gateway must hear of it
+            self._fail(f"{type(error).__name__}: {error}")
+            log.exception("no engine")
+
+    def status(self) -> wire.Status:
+        """The truth now."""
+        engine = self._engine
+        if engine is None:
+            health = Health(alive=self._state == "loading", ready=False)
+            return wire.Status(self._state, health, problem=self._problem, pid=os.getpid())
+        return wire.Status(self._state, engine.health(), engine.capabilities, pid=os.getpid())
+
+    async def lines(self, request: GenerationRequest) -> AsyncIterator[bytes]:
+        """Deltas as lines. Ends early, cancelling the request, when the gateway goes away."""
+        assert self._engine
+        async with aclosing(self._engine.stream(request)) as deltas:  # type: ignore[type-var]
+            async for delta in deltas:
+                yield wire.pack_delta(delta)
+
+    def close(self) -> None:
+        """Let running answers finish, then end."""
+        if self._engine:
+            self._engine.stop(drain_s=DRAIN_S)
+
+    def _fail(self, problem: str) -> None:
+        self._state, self._problem = "failed", problem
+
+
+def create_app() -> Starlette:
+    """The engine process's routes."""
+    host = EngineHost()
+
+    async def health(_: Request) -> Response:
+        return Response(wire.pack_status(host.status()), media_type="application/json")
+
+    async def generate(request: Request) -> Response:
+        if host.status().state != "ready":
+            return JSONResponse({"error": host.status().state}, status_code=503)
+        try:
+            wanted = wire.unpack_request(await request.body())
+        except ValidationError as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
+        return StreamingResponse(host.lines(wanted), media_type="application/x-ndjson")
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        logging.getLogger("legalqa").setLevel(logging.INFO)
+        threading.Thread(target=host.load, name="load", daemon=True).start()
+        yield
+        host.close()
+
+    routes = [Route("/engine/health", health), Route("/engine/generate", generate, methods=["POST"])]
+    return Starlette(routes=routes, lifespan=lifespan)

@@ -1,0 +1,169 @@
+"""The gateway's end of the engine process: asks it, and watches it, so that no request waits for one that is gone.
+
+BentoML keeps the engine's socket open while the process is dead, stopped or starting, so a call would queue for good. The
+watch finds that out by asking for the engine's health; what is under way is then let go at once, and nothing new is sent.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import ValidationError
+
+from legalqa.engine.interface import Capabilities, Delta, GenerationRequest, Health
+from legalqa.params import ServeParams
+from serving import wire
+from serving.answers import Reason
+
+log = logging.getLogger("legalqa.gateway")
+
+ASK_EVERY_S = 0.5
+ANSWER_WITHIN_S = 1.5
+MISSES = 2  # so many unanswered questions in a row, and the engine counts as gone
+UNKNOWN = wire.Status("loading", Health(alive=False, ready=False))
+
+
+class EngineLostError(Exception):
+    """The engine died, hangs, or said nothing for too long in the middle of an answer."""
+
+
+class EngineClient:
+    """One engine process behind a URL: file:///path of a socket (as BentoML writes it), tcp://host:port or http://host:port."""
+
+    def __init__(self, url: str, params: ServeParams, on_back: Callable[[], None] = lambda: None) -> None:
+        parts = urlsplit(url)
+        path = parts.path if parts.scheme in ("unix", "file") else None
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=path, limits=httpx.Limits(max_connections=None)),
+            base_url="http://engine" if path else f"http://{parts.netloc}",
+            timeout=None,
+            trust_env=False,
+        )
+        self._local = bool(path)
+        self._params = params
+        self._on_back = on_back
+        self._status = UNKNOWN
+        self._misses = 0
+        self._heard = time.monotonic()
+        self._scopes: set[asyncio.Timeout] = set()
+        self._watch: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._watch = asyncio.create_task(self._watching(), name="engine watch")
+
+    async def close(self) -> None:
+        """Watch no more and hang up."""
+        if self._watch:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await self._http.aclose()
+
+    @property
+    def status(self) -> wire.Status:
+        """What the engine last said."""
+        return self._status
+
+    def health(self) -> Health:
+        """The engine's last health."""
+        return self._status.health
+
+    def capabilities(self) -> Capabilities:
+        """The engine's limits; those of the params until it has said its own."""
+        return self._status.capabilities or Capabilities(self._params.max_batch, self._params.max_prompt_tokens)
+
+    def unavailable(self) -> Reason:
+        """Why it can't be asked now; "" when it can."""
+        if self._status.state == "ready" and self._misses >= MISSES:
+            return "unavailable"
+        if self._status.state == "failed":
+            return "no_model"
+        if not self._status.health.ready:
+            return "loading"
+        return "unavailable" if self._stuck else ""
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        """Deltas as they come; closing this closes the connection, and so cancels the request. Raises EngineLostError."""
+        try:
+            with self._let_go() as first:
+                async with first:
+                    http_request = self._http.build_request("POST", "/engine/generate", content=wire.pack_request(request))
+                    response = await self._http.send(http_request, stream=True)
+            try:
+                if response.status_code != 200:
+                    raise EngineLostError(f"the engine answered {response.status_code}")
+                lines = response.aiter_lines()
+                while True:
+                    with self._let_go() as scope:
+                        async with scope:
+                            line = await anext(lines, None)
+                    if line is None:
+                        return
+                    yield wire.unpack_delta(line)
+            finally:
+                await response.aclose()
+        except (httpx.TransportError, ValidationError, TimeoutError) as error:
+            raise EngineLostError(f"{type(error).__name__}: {error}") from error
+
+    @contextmanager
+    def _let_go(self) -> Iterator[asyncio.Timeout]:
+        """A timeout without a time, which ``_lost`` makes run out."""
+        scope = asyncio.timeout(None)
+        self._scopes.add(scope)
+        try:
+            yield scope
+        finally:
+            self._scopes.discard(scope)
+
+    @property
+    def _stuck(self) -> bool:
+        health = self._status.health
+        return health.running > 0 and health.last_step_age_s > self._params.stall_s
+
+    async def _watching(self) -> None:
+        while True:
+            was = self.unavailable()
+            await self._ask()
+            now = self.unavailable()
+            if now and not was:
+                self._lost(now)
+            elif was and not now:
+                log.info("engine back (%s)", was)
+                self._on_back()
+            self._end_if_hung()
+            await asyncio.sleep(ASK_EVERY_S)
+
+    async def _ask(self) -> None:
+        try:
+            response = await self._http.get("/engine/health", timeout=ANSWER_WITHIN_S)
+            before, self._status = self._status, wire.unpack_status(response.content)
+            self._misses = 0
+            if not self._stuck:
+                self._heard = time.monotonic()
+            if self._status.state == "failed" and before.state != "failed":
+                log.error("engine: %s", self._status.problem)
+        except (httpx.HTTPError, ValidationError):
+            self._misses += 1
+
+    def _lost(self, reason: Reason) -> None:
+        log.error("engine lost (%s), %d answers under way let go", reason, len(self._scopes))
+        now = asyncio.get_running_loop().time()
+        for scope in self._scopes:
+            scope.reschedule(now)
+
+    def _end_if_hung(self) -> None:
+        """A process that hangs is never replaced by BentoML; ended, it is. One that loads is given all the time it takes."""
+        if self._local and self._status.state == "ready" and time.monotonic() - self._heard > self._params.restart_after_s:
+            log.error("engine process %d hangs, ending it", self._status.pid)
+            try:
+                os.kill(self._status.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                log.info("engine process %d has gone already", self._status.pid)
+            self._heard = time.monotonic()
+            self._status = UNKNOWN

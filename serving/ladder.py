@@ -1,0 +1,108 @@
+"""The ladder: the served model, another endpoint, a knowledge answer word for word, a fixed text. The first that can, answers.
+
+A model's failure is covered silently only while nothing of its answer was sent; after that the answer ends with an error,
+and no other text is put behind it.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from legalqa.engine.interface import GenerationRequest
+from serving.agent import Agent, Findings
+from serving.answers import Ask, Began, Ended, Event, Piece, Reason, RefusedError, Source
+from serving.library import CANNED, Library
+from serving.marking import Marker
+from serving.member import Member, Started
+from serving.switch import Switch
+
+log = logging.getLogger("legalqa.ladder")
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Models of one kind; the one with the least work outstanding is asked first."""
+
+    source: Source
+    members: Sequence[Member]
+
+    async def begin(self, ask: Ask, request: GenerationRequest) -> Started | Reason:
+        """The first member's answer whose text has begun, else the first reason why there is none."""
+        reasons: list[Reason] = []
+        for member in sorted(self.members, key=lambda member: member.admission.tokens):
+            begun = await member.begin(ask, request)
+            if isinstance(begun, Started):
+                return begun
+            reasons.append(begun)
+        return reasons[0] if reasons else "no_model"
+
+
+class Ladder:
+    """Answers every question, or raises RefusedError where only the model's own answer would do."""
+
+    def __init__(self, rungs: Sequence[Rung], library: Library, agent: Agent, switch: Switch, mark: bool) -> None:
+        self._rungs = rungs
+        self._library = library
+        self._agent = agent
+        self._switch = switch
+        self._mark = mark
+
+    async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
+        """One Began, pieces, one Ended. Close it to cancel. Raises RefusedError before the first event, or never."""
+        mode = self._switch.mode
+        if mode == "drain":
+            raise RefusedError(503, "draining", "this server is being shut down; ask another one", 5.0)
+        reason: Reason = "operator"
+        if mode in ("auto", "llm_only"):
+            findings = await self._agent.gather(ask)
+            request = self._agent.request(ask, findings)
+            for rung in self._rungs:
+                begun = await rung.begin(ask, request)
+                if isinstance(begun, Started):
+                    async with aclosing(self._generated(ask, rung, begun, findings, reason, len(request.prompt_ids))) as events:
+                        async for event in events:
+                            yield event
+                    return
+                if rung is self._rungs[0]:
+                    reason = begun
+            if mode == "llm_only":
+                raise RefusedError(503, reason, "the model can't answer now, and the operator allows no other answer", 5.0)
+        async with aclosing(self.without_model(ask, reason, canned=mode == "canned_only")) as events:
+            async for event in events:
+                yield event
+
+    async def without_model(self, ask: Ask, reason: Reason, canned: bool = False) -> AsyncGenerator[Event, None]:
+        """The last two rungs. Raises RefusedError when the client wants none of them."""
+        if not ask.allow_degraded:
+            raise RefusedError(503, reason, "the model can't answer now, and allow_degraded is false", 5.0)
+        found = None if canned else await self._library.answer(ask.question)
+        if found is None:
+            yield Began("canned", "legalqa-canned", reason)
+            yield Piece(CANNED)
+        else:
+            yield Began("knowledge", "legalqa-knowledge", reason, quotes=self._library.quotes(found.hits))
+            yield Piece(found.text)
+        yield Ended("stop", citations=self._library.citations(found.text) if found else [])
+
+    async def _generated(
+        self, ask: Ask, rung: Rung, begun: Started, findings: Findings, reason: Reason, prompt_tokens: int
+    ) -> AsyncGenerator[Event, None]:
+        own = rung is self._rungs[0]
+        yield Began(rung.source, begun.model, "" if own else reason, findings.steps, findings.quotes, prompt_tokens)
+        marker = Marker(self._library.statutes, self._mark)
+        tokens = 0
+        async with aclosing(begun.deltas()) as deltas:
+            async for delta in deltas:
+                tokens += len(delta.token_ids)
+                if text := marker.feed(delta.text):
+                    yield Piece(text, len(delta.token_ids))
+                if delta.finish_reason:
+                    if rest := marker.finish():
+                        yield Piece(rest)
+                    failed = delta.finish_reason == "error"
+                    error = (delta.error or "the model failed") if failed else ""
+                    if failed:
+                        log.warning("answer %s broke off: %s", ask.id, error)
+                    yield Ended(delta.finish_reason, tokens, self._library.citations(marker.raw), error)
+                    return

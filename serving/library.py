@@ -1,0 +1,96 @@
+"""The knowledge index behind the service: searched in threads of its own, so that no engine can hold it up."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from legalqa.knowledge.citations import check
+from legalqa.knowledge.passages import Kind
+from legalqa.knowledge.retrieval import Hit, Knowledge, KnowledgeAnswer
+from legalqa.knowledge.statutes import Statutes
+from legalqa.problems import UserError
+from serving.answers import Quote
+
+T = TypeVar("T")
+log = logging.getLogger("legalqa.gateway")
+
+CANNED = (
+    "抱歉，暂时无法回答您的问题。请稍后再试；事情紧急的，请咨询执业律师，或者拨打公共法律服务热线 12348。"
+    "咨询前可以先准备好：事情的经过和时间、涉及的合同或者单据、您希望得到的结果。"
+)
+DISCLAIMER = "以上内容仅供参考，不构成法律意见；具体案件请咨询执业律师。"
+AI_LABEL = "内容由人工智能生成"
+
+
+class Library:
+    """Search, quotation, articles. Without an index it finds nothing, and says so in ``problem``."""
+
+    def __init__(self, knowledge: Knowledge | None, problem: str = "") -> None:
+        self.knowledge = knowledge
+        self.problem = problem
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="knowledge")
+
+    @classmethod
+    def open(cls, folders: Iterable[Path]) -> "Library":
+        """The first folder that holds a whole index."""
+        problems: list[str] = []
+        for folder in folders:
+            try:
+                return cls(Knowledge.load(folder))
+            except UserError as error:
+                problems.append(str(error))
+        problem = "; ".join(problems) or "no bundle"
+        log.error("no knowledge index, only the fixed text can stand in for the model: %s", problem)
+        return cls(None, problem)
+
+    @property
+    def statutes(self) -> Statutes | None:
+        """The law that citations are checked against."""
+        return self.knowledge.statutes if self.knowledge else None
+
+    async def search(self, query: str, k: int, kind: Kind) -> list[Hit]:
+        """The best passages of one kind."""
+        if not self.knowledge:
+            return []
+        return await self._in_thread(partial(self.knowledge.search, query, k, kind))
+
+    async def answer(self, question: str) -> KnowledgeAnswer | None:
+        """A quotation that answers; None when nothing near enough is known."""
+        if not self.knowledge:
+            return None
+        return await self._in_thread(partial(self.knowledge.answer, question))
+
+    def quotes(self, hits: Iterable[Hit]) -> list[Quote]:
+        """Hits in the form of the service's answers."""
+        return [quote(hit) for hit in hits]
+
+    def citations(self, text: str) -> list[dict[str, Any]]:
+        """Each article that ``text`` cites, once: law, number, status, and the article's words where it is known."""
+        if not self.statutes:
+            return []
+        seen: dict[tuple[str, str], dict[str, Any]] = {}
+        for checked in check(text, self.statutes):
+            law, number = checked.citation.key
+            article = checked.article
+            label = article.label if article else f"第{number}条"
+            seen[law, number] = {"law": law, "number": number, "label": label, "status": checked.status} | (
+                {"text": article.text} if article else {}
+            )
+        return list(seen.values())
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def quote(hit: Hit) -> Quote:
+    """One hit as a quote."""
+    passage = hit.passage
+    return Quote(passage.kind, passage.title, passage.text, passage.source, round(hit.score, 4))

@@ -1,0 +1,187 @@
+"""One model among those that may answer: its door, its breaker, and how an answer of it begins and goes on."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from legalqa.engine.interface import Capabilities, Delta, GenerationRequest, Health
+from legalqa.params import ServeParams
+from serving.admission import Admission, Ticket
+from serving.answers import Ask, Reason
+from serving.breaker import Breaker, Permit
+from serving.engine_client import EngineLostError
+from serving.telemetry import Telemetry
+
+log = logging.getLogger("legalqa.ladder")
+
+LATE = 0.5  # a first token after this share of the time allowed for it counts as slow
+PACE_TOKENS = 8  # so many tokens show the pace
+
+
+class Backend(Protocol):
+    """Where the tokens come from."""
+
+    def unavailable(self) -> Reason:
+        """Why it can't be asked now; "" when it can."""
+        ...
+
+    def health(self) -> Health:
+        """Its last known health."""
+        ...
+
+    def capabilities(self) -> Capabilities:
+        """Its limits."""
+        ...
+
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        """Deltas; raises EngineLostError when it goes away."""
+        ...
+
+
+@dataclass
+class Started:
+    """An answer whose first text is there."""
+
+    model: str
+    first: list[Delta]
+    rest: AsyncGenerator[Delta, None]
+    watch: "Watch"
+
+    async def deltas(self) -> AsyncGenerator[Delta, None]:
+        """All deltas; the last one has a finish_reason, "error" when the model was lost. Close it to cancel."""
+        try:
+            async with aclosing(self.rest) as rest:
+                for delta in self.first:
+                    yield delta
+                    if delta.finish_reason:
+                        return
+                async for delta in rest:
+                    self.watch.saw(delta)
+                    yield delta
+                    if delta.finish_reason:
+                        return
+                self.watch.permit.failed()
+                yield Delta("", finish_reason="error", error="the answer broke off")
+        except EngineLostError as error:
+            self.watch.permit.failed()
+            yield Delta("", finish_reason="error", error=str(error))
+        finally:
+            self.watch.close()
+
+
+class Watch:
+    """What one answer tells: the door about progress, the breaker about the model, the metrics about both."""
+
+    def __init__(self, ask: Ask, ticket: Ticket, permit: Permit, telemetry: Telemetry) -> None:
+        self.permit = permit
+        self._ask = ask
+        self._ticket = ticket
+        self._telemetry = telemetry
+        self._begun = self._last = time.monotonic()
+        self._first_at = 0.0
+        self._tokens = 0
+        self.slow = False  # at this pace the answer would not be whole before its deadline
+
+    def saw(self, delta: Delta) -> None:
+        """Count a delta and judge the pace."""
+        now = time.monotonic()
+        if delta.token_ids:
+            if not self._tokens:
+                self._first_at = now
+                self._telemetry.first_token(now - self._begun)
+            else:
+                self._telemetry.next_tokens(now - self._last, len(delta.token_ids))
+            self._last = now
+            self._tokens += len(delta.token_ids)
+            self._ticket.wrote(len(delta.token_ids))
+            if self._tokens >= PACE_TOKENS and not self.slow:
+                pace = (now - self._first_at) / (self._tokens - 1)
+                self.slow = now + pace * self._ticket.unwritten > self._ask.deadline
+                if self.slow:
+                    self.permit.succeeded(slow=True)
+        if delta.finish_reason in ("error", "deadline"):
+            self.permit.failed()
+        elif delta.finish_reason in ("stop", "length"):
+            allowed = self._ask.first_token_by - self._begun
+            self.permit.succeeded(slow=self._first_at - self._begun > LATE * allowed)
+
+    def close(self) -> None:
+        """Give everything back. An answer that has reported nothing was cancelled by its client."""
+        self._ticket.close()
+        self.permit.withdrawn()
+
+
+class Member:
+    """A backend with its door and its breaker."""
+
+    def __init__(
+        self, model: str, backend: Backend, breaker: Breaker, admission: Admission, telemetry: Telemetry, params: ServeParams
+    ) -> None:
+        self.model = model
+        self.backend = backend
+        self.breaker = breaker
+        self.admission = admission
+        self._telemetry = telemetry
+        self._params = params
+
+    async def begin(self, ask: Ask, request: GenerationRequest) -> Started | Reason:
+        """Start an answer and wait for its first text; else say why there is none, with nothing left running."""
+        if reason := self.backend.unavailable():
+            return reason
+        room = self.backend.capabilities().max_context - len(request.prompt_ids)
+        request = replace(request, max_new_tokens=max(min(request.max_new_tokens, room), 1))
+        probing = self.breaker.state == "half_open"
+        ticket = self.admission.admit(
+            len(request.prompt_ids),
+            request.max_new_tokens,
+            ask.first_token_by,
+            ask.deadline,
+            self.backend.health(),
+            self.backend.capabilities().max_batch,
+        )
+        self._telemetry.admission("admitted" if ticket else "refused")
+        if not ticket:
+            return "overload"
+        permit = self.breaker.acquire()
+        if not permit:
+            ticket.close()
+            return "breaker_open"
+        watch = Watch(ask, ticket, permit, self._telemetry)
+        deltas = self.backend.stream(request)
+        begun = False
+        try:
+            async with asyncio.timeout(max(ask.first_token_by - time.monotonic(), 0.0)):
+                first = await self._first(deltas, watch, PACE_TOKENS if probing else 1)
+            if not any(delta.text.strip() for delta in first):
+                raise EngineLostError((first and first[-1].error) or "it ended without a word")
+            if probing and watch.slow:
+                return "deadline"
+            begun = True
+            return Started(self.model, first, deltas, watch)
+        except TimeoutError:
+            permit.failed()
+            self._telemetry.deadline_missed("first_token")
+            return "deadline"
+        except EngineLostError as error:
+            permit.failed()
+            log.warning("%s gave no answer to %s: %s", self.model, ask.id, error)
+            return self.backend.unavailable() or "error"
+        finally:
+            if not begun:
+                watch.close()
+                await deltas.aclose()
+
+    async def _first(self, deltas: AsyncGenerator[Delta, None], watch: Watch, tokens: int) -> list[Delta]:
+        """Deltas until there is text that is not blank and ``tokens`` tokens, or the end."""
+        first: list[Delta] = []
+        async for delta in deltas:
+            watch.saw(delta)
+            first.append(delta)
+            enough = sum(len(delta.token_ids) for delta in first) >= tokens and any(delta.text.strip() for delta in first)
+            if enough or delta.finish_reason:
+                break
+        return first

@@ -1,0 +1,230 @@
+"""The public API: OpenAI's chat completions, /ask, what is served, health, metrics, the switch."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from serving import forms
+from serving.answers import Ask, Ended, Piece, RefusedError
+from serving.bodies import AskBody, BadRequestError, Body, ChatBody, chat_ask, question_ask
+from serving.errors import error_body, error_response
+from serving.exchange import Exchange, TokensSpentError
+from serving.gateway import MODEL, Gateway
+from serving.keys import Client
+from serving.switch import Mode
+
+T = TypeVar("T")
+B = TypeVar("B", bound=BaseModel)
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class ModeBody(Body):
+    """PUT /admin/mode."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Mode
+    ttl_s: float = Field(3600.0, gt=0, le=7 * 86400)
+    reason: str = Field("", max_length=500)
+
+
+async def chat(request: Request) -> Response:
+    """POST /v1/chat/completions."""
+    gateway = _gateway(request)
+    try:
+        body = await _body(request, ChatBody)
+        if body.model not in _models(gateway):
+            raise BadRequestError(404, "model_not_found", f"no model {body.model!r}; /v1/models lists what there is", "model")
+        ask = chat_ask(body, gateway.params, gateway.prompt, _defaults(gateway), _timeout_s(request), _request_id(request))
+    except BadRequestError as error:
+        return error_response(error.status, error.code, str(error), error.param)
+    fingerprint = str(gateway.info.get("version", ""))
+
+    async def whole(exchange: Exchange) -> Response:
+        answer = await exchange.whole()
+        return JSONResponse(forms.chat_completion(ask, answer, fingerprint), headers=forms.headers(answer.began))
+
+    async def chunks(exchange: Exchange) -> AsyncIterator[str]:
+        assert exchange.began
+        form = forms.Chunks(ask, exchange.began, fingerprint)
+        yield form.first()
+        async for event in exchange.events():
+            if isinstance(event, Piece):
+                yield form.text(event.text)
+            elif event.error:
+                yield _broken_off(event)
+                return
+            else:
+                yield form.last(event)
+                if body.stream_options and body.stream_options.include_usage:
+                    yield form.counts(event)
+        yield "data: [DONE]\n\n"
+
+    return await _answered(request, ask, whole, chunks if body.stream else None)
+
+
+async def ask(request: Request) -> Response:
+    """POST /ask."""
+    gateway = _gateway(request)
+    try:
+        body = await _body(request, AskBody)
+        ask = question_ask(body, gateway.params, gateway.prompt, _defaults(gateway), _timeout_s(request), _request_id(request))
+    except BadRequestError as error:
+        return error_response(error.status, error.code, str(error), error.param)
+
+    async def whole(exchange: Exchange) -> Response:
+        answer = await exchange.whole()
+        return JSONResponse(forms.ask_answer(answer), headers=forms.headers(answer.began))
+
+    async def events(exchange: Exchange) -> AsyncIterator[str]:
+        assert exchange.began
+        yield forms.event(forms.about(exchange.began) | {"model": exchange.began.model}, "begin")
+        async for event in exchange.events():
+            if isinstance(event, Piece):
+                yield forms.event({"text": event.text}, "text")
+            elif event.error:
+                yield _broken_off(event)
+                return
+            else:
+                yield forms.event(forms.about(exchange.began, event), "end")
+
+    return await _answered(request, ask, whole, events if body.stream else None)
+
+
+async def models(request: Request) -> Response:
+    """GET /v1/models."""
+    listed = [{"id": name, "object": "model", "created": 0, "owned_by": "legalqa"} for name in _models(_gateway(request))]
+    return JSONResponse({"object": "list", "data": listed})
+
+
+async def info(request: Request) -> Response:
+    """GET /info: the bundle's manifest, the mode, what the engine says, and what is missing."""
+    gateway = _gateway(request)
+    status = gateway.engine.status
+    problems = [text for text in (gateway.problem, gateway.library.problem, status.problem) if text]
+    engine = {"state": gateway.engine.unavailable() or "ready", "said": status.state}
+    return JSONResponse({"bundle": gateway.info or None, "mode": gateway.switch.mode, "engine": engine, "problems": problems})
+
+
+async def engine_health(request: Request) -> Response:
+    """200 while the model makes progress; else 503 with the reason."""
+    gateway = _gateway(request)
+    missing, health = gateway.engine.unavailable(), gateway.engine.health()
+    body = {"model": missing or "ready", "breaker": gateway.model.breaker.state, "last_step_age_s": health.last_step_age_s}
+    return JSONResponse(body | {"running": health.running, "waiting": health.waiting}, 503 if missing else 200)
+
+
+async def metrics(request: Request) -> Response:
+    """GET /metrics."""
+    return Response(_gateway(request).telemetry.text(), media_type=PROMETHEUS)
+
+
+async def get_mode(request: Request) -> Response:
+    """GET /admin/mode."""
+    switch = _gateway(request).switch
+    return JSONResponse({"mode": switch.mode, "origin": switch.origin})
+
+
+async def put_mode(request: Request) -> Response:
+    """PUT /admin/mode."""
+    switch = _gateway(request).switch
+    try:
+        body = await _body(request, ModeBody)
+    except BadRequestError as error:
+        return error_response(error.status, error.code, str(error), error.param)
+    client: Client = request.state.client
+    switch.set(body.mode, body.ttl_s, client.name, body.reason)
+    return JSONResponse({"mode": switch.mode, "origin": switch.origin})
+
+
+async def _answered(request: Request, ask: Ask, whole: Any, stream: Any) -> Response:
+    """The response of either form, with everything given back when it ends or the client goes."""
+    exchange = Exchange(_gateway(request), ask, request.state.client)
+
+    async def streamed() -> AsyncIterator[str]:
+        try:
+            async for event in stream(exchange):
+                yield event
+        finally:
+            await exchange.close()
+
+    try:
+        if stream is None:
+            response = await _unless_gone(request, whole(exchange))
+        else:
+            began = await _unless_gone(request, exchange.begin())
+            if began is not None:
+                said = forms.headers(began) | STREAM_HEADERS
+                return StreamingResponse(streamed(), media_type="text/event-stream", headers=said)
+            response = None
+    except TokensSpentError as error:
+        response = error_response(429, "rate_limit_exceeded", str(error), headers=error.verdict.headers())
+    except RefusedError as error:
+        retry = {"Retry-After": str(max(int(error.retry_after_s), 1)), "X-Degraded-Reason": error.code}
+        if error.code == "draining":
+            retry["x-should-retry"] = "false"
+        response = error_response(error.status, error.code, str(error), headers=retry)
+    await exchange.close()
+    return response or Response(status_code=499)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+    """What ``work`` gives; None, and ``work`` cancelled, when the client goes away first."""
+    doing = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        for task in (doing, gone):
+            task.cancel()
+        await asyncio.gather(doing, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _body(request: Request, form: type[B]) -> B:
+    try:
+        return form.model_validate_json(await request.body())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"{where}: {first['msg']}" if where else str(first["msg"])
+        raise BadRequestError(400, "invalid_body", message, where or None) from None
+
+
+def _broken_off(ended: Ended) -> str:
+    return forms.event(error_body(500, "model_failed", f"the answer broke off: {ended.error}"), "error")
+
+
+def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def _models(gateway: Gateway) -> list[str]:
+    version = gateway.info.get("version")
+    return [MODEL, f"{MODEL}:{version}"] if version else [MODEL]
+
+
+def _defaults(gateway: Gateway) -> dict[str, Any]:
+    generation: dict[str, Any] = gateway.info.get("generation", {})
+    return generation
+
+
+def _timeout_s(request: Request) -> float:
+    given = request.headers.get("x-request-timeout-ms", "")
+    return max(int(given), 100) / 1000 if given.isascii() and given.isdigit() and len(given) < 10 else float("inf")
+
+
+def _request_id(request: Request) -> str:
+    return str(getattr(request.state, "request_id", "") or secrets.token_hex(8))
