@@ -60,18 +60,13 @@ def test_shards(source: Path, tmp_path: Path) -> None:
 
 
 def test_tokenizer_of_older_files(source: Path, tmp_path: Path) -> None:
-    model = read_json(source / "tokenizer.json")["model"]
+    tokenizer = read_json(source / "tokenizer.json")
+    model = tokenizer["model"]
     write_json(source / "vocab.json", model["vocab"])
     merges = "\n".join(" ".join(merge) for merge in model["merges"])
     (source / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
-    specials = {
-        str(256 + 0 + len(model["vocab"]) - 256 + n): t
-        for n, t in enumerate(read_json(source / "tokenizer.json")["added_tokens"])
-    }
-    change(
-        source / "tokenizer_config.json",
-        added_tokens_decoder={k: {"content": t["content"], "special": True} for k, t in specials.items()},
-    )
+    added = {str(token["id"]): {"content": token["content"], "special": True} for token in tokenizer["added_tokens"]}
+    change(source / "tokenizer_config.json", added_tokens_decoder=added)
     before = Prompt.from_base(source)
     (source / "tokenizer.json").unlink()
     local.write(source, tmp_path / "base")
@@ -98,7 +93,7 @@ def test_all_reasons_at_once(source: Path, tmp_path: Path) -> None:
     [
         (["model.safetensors"], "no weights"),
         (["config.json"], r"config\.json: missing"),
-        (["tokenizer.json"], "no usable tokenizer"),
+        (["tokenizer.json"], "no tokenizer; expected"),
     ],
 )
 def test_files_missing(source: Path, tmp_path: Path, remove: list[str], said: str) -> None:
@@ -112,6 +107,12 @@ def test_pickle_is_never_opened(source: Path, tmp_path: Path) -> None:
     (source / "model.safetensors").unlink()
     (source / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch harm'\ntR.")
     with pytest.raises(UserError, match="weights only as pickle, which can run code"):
+        local.write(source, tmp_path / "base")
+
+
+def test_tokenizer_of_another_model(source: Path, tmp_path: Path) -> None:
+    change(source / "config.json", vocab_size=300)
+    with pytest.raises(UserError, match="below 300, the vocab_size"):
         local.write(source, tmp_path / "base")
 
 
