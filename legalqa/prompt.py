@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from legalqa.files import write_json
 from legalqa.problems import Problem, UserError
 from legalqa.records import Message
-from legalqa.templates import Parts, Special, Template, pick
+from legalqa.templates import Parts, Special, Template, pick, plain
 
 PROMPT_FILE = "prompt.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -77,9 +77,7 @@ class Prompt:
         generation = _json(folder / "generation_config.json") if (folder / "generation_config.json").exists() else {}
         extras = json.loads(files.get("tokenizer_config.json", b"{}"))
         vocabulary: dict[str, int] = _tokenizer(files["tokenizer.json"]).get_vocab(with_added_tokens=True)
-        template = pick(vocabulary, json.dumps(extras.get("chat_template") or ""))
-        if template is None:
-            raise UserError(Problem(str(folder), "the tokenizer has no role tokens of a known chat format"))
+        template = pick(vocabulary.keys(), json.dumps(extras.get("chat_template") or "")) or _plain(folder, vocabulary, extras)
         stops = {vocabulary[token] for token in (template.end, *template.stops) if token in vocabulary}
         stops.update(_ids(generation.get("eos_token_id")), _ids(config.get("eos_token_id")))
         pads = [*_ids(generation.get("pad_token_id")), *_ids(config.get("pad_token_id"))]
@@ -214,6 +212,14 @@ class Prompt:
         if tokens >= len(starts):
             raise UserError(Problem("prompt", "its fixed part alone is longer than allowed", fix="allow more tokens"))
         return question[max(starts[tokens], 1) :]
+
+
+def _plain(folder: Path, vocabulary: dict[str, int], extras: dict[str, Any]) -> Template:
+    end, begin = _content(extras.get("eos_token")), _content(extras.get("bos_token"))
+    if end not in vocabulary:
+        fix = "name one of the vocabulary's tokens in tokenizer_config.json"
+        raise UserError(Problem(str(folder), "a tokenizer without role tokens and without end of text", "eos_token", fix))
+    return plain(end, begin if extras.get("add_bos_token") and begin in vocabulary else None)
 
 
 def _tokenizer(content: bytes, **changes: Any) -> Tokenizer:

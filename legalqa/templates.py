@@ -4,6 +4,8 @@ A template is a list of parts: special tokens, named and turned into their one i
 special-token parsing off. So no text of a user can open a role or end a turn.
 """
 
+from collections.abc import Set
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -66,9 +68,76 @@ CHATML = _chatml("chatml")
 QWEN3 = _chatml("qwen3", (Special(token="<think>"), "\n\n", Special(token="</think>"), "\n\n"))
 
 
-def pick(vocabulary: dict[str, int], chat_template: str) -> Template | None:
+def _glm(name: str, sop: str, user: Parts, answer: Parts, header: Parts, end: str) -> Template:
+    return Template(
+        name=name,
+        begin=(Special(token="[gMASK]"), Special(token=sop)),
+        system=(Special(token="<|system|>"), *user),
+        user=(Special(token="<|user|>"), *user),
+        header=(Special(token="<|assistant|>"), *header),
+        answer=answer,
+        end=end,
+        after_answer=(),  # the next <|user|> closes the turn
+        stops=("<|user|>", "<|observation|>"),
+    )
+
+
+# The line break after a role is a text of its own: SentencePiece puts a blank before each text. A ChatGLM3 writes the
+# one after <|assistant|> itself (its tools' names would stand before it), so it is learned.
+CHATGLM3 = _glm("chatglm3", "sop", user=("\n", "{content}"), answer=("\n", "{content}"), header=(), end="</s>")
+GLM4 = _glm("glm4", "<sop>", user=("\n{content}",), answer=CONTENT, header=("\n",), end="<|endoftext|>")
+
+
+def _llama3_turn(role: str, content: str) -> Parts:
+    opening, closing = Special(token="<|start_header_id|>"), Special(token="<|end_header_id|>")
+    return (opening, role, closing, f"\n\n{content}")
+
+
+LLAMA3 = Template(
+    name="llama3",
+    begin=(Special(token="<|begin_of_text|>"),),
+    system=(*_llama3_turn("system", "{content}"), Special(token="<|eot_id|>")),
+    user=(*_llama3_turn("user", "{content}"), Special(token="<|eot_id|>")),
+    header=_llama3_turn("assistant", ""),
+    end="<|eot_id|>",
+    after_answer=(Special(token="<|eot_id|>"),),
+    stops=("<|end_of_text|>", "<|eom_id|>"),
+)
+
+LLAMA2 = Template(
+    name="llama2",
+    begin=(Special(token="<s>"),),
+    user_with_system=("[INST] <<SYS>>\n{system}\n<</SYS>>\n\n{content} [/INST]",),
+    user=("[INST] {content} [/INST]",),
+    header=(),
+    end="</s>",
+    after_answer=(Special(token="</s>"), Special(token="<s>")),
+    marks=("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"),
+)
+
+
+def plain(end: str, begin: str | None) -> Template:
+    """For models that were never taught to chat: headings in words, and the vocabulary's own end of text."""
+    return Template(
+        name="plain",
+        begin=(Special(token=begin),) if begin else (),
+        system=("{content}\n\n",),
+        user=("### 问题\n{content}\n\n",),
+        header=("### 回答\n",),
+        end=end,
+        after_answer=("\n\n",),
+        marks=("### 问题", "### 回答"),
+    )
+
+
+def pick(vocabulary: Set[str], chat_template: str) -> Template | None:
     """The template of the family whose role tokens the vocabulary has; None when it knows no role."""
-    if {"<|im_start|>", "<|im_end|>"} <= vocabulary.keys():
-        thinks = {"<think>", "</think>"} <= vocabulary.keys() and "enable_thinking" in chat_template
-        return QWEN3 if thinks else CHATML
+    if vocabulary >= {"<|im_start|>", "<|im_end|>"}:
+        return QWEN3 if vocabulary >= {"<think>", "</think>"} and "enable_thinking" in chat_template else CHATML
+    if vocabulary >= {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|begin_of_text|>"}:
+        return LLAMA3
+    if vocabulary >= {"[gMASK]", "<|user|>", "<|assistant|>", "<|system|>"}:
+        return CHATGLM3 if "sop" in vocabulary and "<sop>" not in vocabulary else GLM4
+    if "[INST]" in chat_template and "<<SYS>>" in chat_template and vocabulary >= {"<s>", "</s>"}:
+        return LLAMA2
     return None
