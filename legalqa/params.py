@@ -216,8 +216,13 @@ class TrainParams(Block):
 
 class EvaluateParams(Block):
     seed: int = 42
-    arms: list[str]
+    arms: list[Literal["base", "tuned", "knowledge"]] = Key(min_length=1)
+    questions: int | None = Key(None, gt=0)
     max_new_tokens: int = Key(160, gt=0)
+    weights: Literal["int8", "bf16", "fp32"] = "int8"
+    max_batch: int = Key(16, gt=0)
+    resamples: int = Key(2000, ge=100)
+    confidence: float = Key(0.95, gt=0.5, lt=1)
 
 
 # ---------------------------------------------------------------- winner, package
@@ -230,13 +235,17 @@ class Limit(Block):
     max_drop: float | None = Key(None, ge=0)
     max_rise: float | None = Key(None, ge=0)
 
+    @model_validator(mode="after")
+    def _limits_something(self) -> "Limit":
+        if self.min is self.max is self.max_drop is self.max_rise is None:
+            raise ValueError("at least one of min, max, max_drop, max_rise")
+        return self
+
 
 class WinnerParams(Block):
     arm: str = "tuned"
     primary: str
-    min_gain: float = 0.0
-    confidence: float = Key(0.95, gt=0.5, lt=1)
-    resamples: int = Key(5000, ge=100)
+    min_gain: float = Key(0.0, ge=0)
     limits: list[Limit] = []
 
 

@@ -1,0 +1,63 @@
+"""What an arm answered, kept before anything is scored: one JSON object a line."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from legalqa.engine.interface import FinishReason
+from legalqa.files import write_text
+from legalqa.records import Conversation, Message
+
+
+class Item(BaseModel):
+    """A test question: the turns to answer, every reference, the area of law."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    prompt: tuple[Message, ...]
+    references: tuple[str, ...]
+    area: str = ""
+
+    @property
+    def question(self) -> str:
+        """The last user turn."""
+        return self.prompt[-1].content
+
+
+class Prediction(BaseModel):
+    """One arm's answer to one question. ``answer_loss`` in nats over the ``answer_tokens`` of the first reference."""
+
+    model_config = ConfigDict(frozen=True)
+
+    arm: str
+    key: str
+    question: str
+    references: tuple[str, ...]
+    area: str = ""
+    text: str
+    finish_reason: FinishReason = "stop"
+    error: str = ""
+    sources: tuple[str, ...] = ()
+    answer_loss: float = 0.0
+    answer_tokens: int = 0
+
+
+def items(conversations: Sequence[Conversation]) -> list[Item]:
+    """One item a question; several replies to one question are its references, in the order of the file."""
+    found: dict[str, Item] = {}
+    for conversation in conversations:
+        prompt = tuple(conversation.prompt)
+        key = "\n".join(message.content for message in prompt)
+        known = found[key].references if key in found else ()
+        references = dict.fromkeys((*known, conversation.answer, *conversation.references))
+        found[key] = Item(key=key, prompt=prompt, references=tuple(references), area=conversation.area)
+    return list(found.values())
+
+
+def write(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write them, whole or not at all."""
+    lines = (json.dumps(p.model_dump(exclude_defaults=True), ensure_ascii=False) + "\n" for p in predictions)
+    write_text(path, "".join(lines))
