@@ -28,7 +28,8 @@ NOT_THE_WINNER = 3  # exit code
 def promote() -> None:
     """Compare models/bundle with the champion; the winner is registered, crowned and put in the store."""
     os.chdir(project_root())
-    rule = load_params().winner
+    params = load_params()
+    rule = params.winner
     bundle = Bundle.open("models/bundle")
     registry = Registry()
     champion = registry.champion()
@@ -38,14 +39,14 @@ def promote() -> None:
         return
     items = read_json(bundle.folder / ITEMS_FILE)
     ours = _scores(items, rule.arm, rule)
-    over_base = gain(ours, _scores(items, "base", rule), "base", rule)
+    over_base = gain(ours, _scores(items, "base", rule), "base", params.evaluate)
     over_champion = None
     if champion:
         theirs = _scores(registry.read(champion, ITEMS_FILE), rule.arm, rule)
-        over_champion = gain(ours, theirs, f"champion {champion.bundle}", rule)
+        over_champion = gain(ours, theirs, f"champion {champion.bundle}", params.evaluate)
     if over_base is None:
         raise UserError(Problem(f"{bundle.folder}/evaluation", "no test question was scored", fix="dvc repro evaluate"))
-    print(f"{rule.primary} of bundle {bundle.version}, {rule.confidence:.0%} intervals:")
+    print(f"{rule.primary} of bundle {bundle.version}, {params.evaluate.confidence:.0%} intervals:")
     for line in filter(None, (over_base, over_champion)):
         print(f"  {line}")
     if champion and over_champion is None:

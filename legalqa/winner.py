@@ -1,33 +1,31 @@
 """The rule that says which bundle wins: limits that must not break, and a paired gain whose interval is clear."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
-import numpy as np
-
-from legalqa.params import Limit, WinnerParams
+from legalqa.evaluation.compare import Bootstrap, Counted, Estimate
+from legalqa.params import EvaluateParams, Limit, WinnerParams
 from legalqa.problems import Problem
 
-Scores = Mapping[str, float | None]  # "arm.score" -> value; None: could not be measured
+Scores = Mapping[str, float]  # "arm.score" -> value
 ItemScores = Mapping[str, float]  # test question -> score
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Mean paired difference to a rival over the questions both answered, with its bootstrap interval."""
+    """How much better than a rival, over the questions both answered."""
 
     rival: str
     ours: float
     theirs: float
-    mean: float
-    low: float
-    high: float
-    questions: int
+    difference: Estimate
 
     def __str__(self) -> str:
+        paired = self.difference
         return (
-            f"{self.ours:8.2f} against {self.theirs:6.2f} of {self.rival:24} {self.mean:+7.2f} "
-            f"[{self.low:+.2f}, {self.high:+.2f}]  {self.questions} questions"
+            f"{self.ours:8.2f} against {self.theirs:6.2f} of {self.rival:24} {paired.value:+7.2f} "
+            f"[{paired.low:+.2f}, {paired.high:+.2f}]  {paired.questions} questions"
         )
 
 
@@ -39,39 +37,33 @@ class Verdict:
     why: str
 
 
-def gain(ours: ItemScores, theirs: ItemScores, rival: str, rule: WinnerParams) -> Gain | None:
-    """Paired percentile bootstrap of the mean difference; None when no question is common to both.
-
-    The same questions and rule give the same interval.
-    """
+def gain(ours: ItemScores, theirs: ItemScores, rival: str, params: EvaluateParams) -> Gain | None:
+    """The paired difference with its bootstrap interval; None when no question is common to both."""
     common = sorted(ours.keys() & theirs.keys())
     if not common:
         return None
-    mine = np.array([ours[key] for key in common])
-    other = np.array([theirs[key] for key in common])
-    difference = mine - other
-    drawn = np.random.default_rng(0).integers(len(common), size=(rule.resamples, len(common)))
-    tail = 50 * (1 - rule.confidence)
-    low, high = np.percentile(difference[drawn].mean(axis=1), [tail, 100 - tail])
-    return Gain(rival, float(mine.mean()), float(other.mean()), float(difference.mean()), float(low), float(high), len(common))
+    mine, other = ([side[key] for key in common] for side in (ours, theirs))
+    bootstrap = Bootstrap(len(common), params.resamples, params.confidence, params.seed)
+    difference = bootstrap.difference([Counted(value) for value in mine], [Counted(value) for value in other])
+    return Gain(rival, fmean(mine), fmean(other), difference) if difference else None
 
 
-def broken_limits(scores: Scores, rule: WinnerParams) -> list[Problem]:
-    """Every limit of the rule that the served arm breaks. A limit on a score that nobody measures is broken, too."""
+def broken_limits(scores: Scores, known: Collection[str], rule: WinnerParams) -> list[Problem]:
+    """Every limit of the rule that the served arm breaks; one on a score that is not ``known`` is broken, too.
+
+    A score that could not be measured (nothing was cited) breaks nothing.
+    """
     problems = []
     for limit in rule.limits:
-        key, reference = f"{rule.arm}.{limit.score}", f"base.{limit.score}"
-        if key not in scores:
-            known = sorted(name.removeprefix(f"{rule.arm}.") for name in scores if name.startswith(f"{rule.arm}."))
-            problems.append(Problem(f"winner.limits {limit.score}", "no such score", f"one of {', '.join(known)}"))
-            continue
-        problems += _broken(key, scores[key], scores.get(reference), limit)
+        key = f"{rule.arm}.{limit.score}"
+        if limit.score not in known:
+            problems.append(Problem("params.yaml winner.limits", f"no score {limit.score}", f"one of {', '.join(known)}"))
+        elif key in scores:
+            problems += _broken(key, scores[key], scores.get(f"base.{limit.score}"), limit)
     return problems
 
 
-def _broken(key: str, value: float | None, base: float | None, limit: Limit) -> list[Problem]:
-    if value is None:
-        return []
+def _broken(key: str, value: float, base: float | None, limit: Limit) -> list[Problem]:
     bounds = [("at least", limit.min), ("at most", limit.max)]
     if base is not None:
         bounds.append(("at least", None if limit.max_drop is None else base - limit.max_drop))
@@ -89,14 +81,19 @@ def decide(over_base: Gain, over_champion: Gain | None, *, cheaper: bool, rule: 
     Without a champion: not clearly worse than base. With one: clearly better than base and than the champion by
     ``min_gain``; where the interval against the champion holds 0, the cheaper one wins.
     """
+    base = over_base.difference
     if over_champion is None:
-        if over_base.high < 0:
-            return Verdict(False, f"clearly worse than its base: {over_base.mean:+.2f} {rule.primary}")
-        return Verdict(True, f"the first champion, not clearly worse than its base: {over_base.mean:+.2f} {rule.primary}")
-    if over_base.low <= rule.min_gain:
-        return Verdict(False, f"its gain over base is not clear of {rule.min_gain:g}: {over_base.mean:+.2f} {rule.primary}")
-    if over_champion.low > rule.min_gain:
-        return Verdict(True, f"clearly better than the champion: {over_champion.mean:+.2f} {rule.primary}")
-    if over_champion.low <= 0 <= over_champion.high and cheaper:
-        return Verdict(True, f"no difference to the champion ({over_champion.mean:+.2f} {rule.primary}), but cheaper")
-    return Verdict(False, f"not clearly better than the champion: {over_champion.mean:+.2f} {rule.primary}")
+        won = base.high >= 0
+        return Verdict(won, f"{'the first champion, not ' if won else ''}clearly worse than its base: {_points(base, rule)}")
+    champion = over_champion.difference
+    if base.low <= rule.min_gain:
+        return Verdict(False, f"its gain over base is not clear of {rule.min_gain:g}: {_points(base, rule)}")
+    if champion.low > rule.min_gain:
+        return Verdict(True, f"clearly better than the champion: {_points(champion, rule)}")
+    if cheaper and not champion.clear:
+        return Verdict(True, f"no difference to the champion ({_points(champion, rule)}), but cheaper")
+    return Verdict(False, f"not clearly better than the champion: {_points(champion, rule)}")
+
+
+def _points(difference: Estimate, rule: WinnerParams) -> str:
+    return f"{difference.value:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}] {rule.primary}"

@@ -1,16 +1,18 @@
 """models/{base,adapter,knowledge}, reports of all stages -> models/bundle, reports/package/parity.json: the gate."""
 
 from pathlib import Path
+from typing import Any
 
 from legalqa import parity
 from legalqa.base.identity import Identity
 from legalqa.bundle import CARD_FILE, GENERATION_FILE, ITEMS_FILE, SCORES_FILE, Bundle, Origin
 from legalqa.card import render
+from legalqa.evaluation.scores import SCORES
 from legalqa.files import read_json, sha256, write_json
 from legalqa.params import DataParams, EvaluateParams, PackageParams, WinnerParams, load_params
 from legalqa.problems import Problem, UserError
 from legalqa.prompt import Prompt
-from legalqa.provenance import CODE, git_revision, sha256_of_files
+from legalqa.provenance import CODE, digest_of, git_revision, sha256_of_files
 from legalqa.records import read_jsonl
 from legalqa.stage import stage
 from legalqa.tracking import add_to_run
@@ -24,7 +26,7 @@ EVALUATION, PARITY = Path("reports/evaluate"), Path("reports/package/parity.json
 def main(data: DataParams, evaluate: EvaluateParams, winner: WinnerParams, params: PackageParams) -> None:
     """Refuse what breaks a limit or does not fit together; else bundle everything that answering needs."""
     scores = read_json(EVALUATION / "scores.json")
-    if problems := broken_limits(scores, winner):
+    if problems := broken_limits(scores, SCORES, winner):
         raise UserError(problems, "the model breaks a limit of params.yaml and is not packaged")
     identity, training = Identity.load(BASE), read_json(ADAPTER / "training.json")
     if training["base"]["sha256"] != identity.sha256:
@@ -48,9 +50,9 @@ def main(data: DataParams, evaluate: EvaluateParams, winner: WinnerParams, param
         parts={"base": BASE, "adapter": ADAPTER, "knowledge": KNOWLEDGE},
         prompt=prompt,
         documents={
-            GENERATION_FILE: {"max_new_tokens": evaluate.max_new_tokens, "temperature": 0.0},
+            GENERATION_FILE: {"max_new_tokens": evaluate.max_new_tokens, "temperature": 0.0, "weights": evaluate.weights},
             SCORES_FILE: scores,
-            ITEMS_FILE: read_json(EVALUATION / "items.json"),
+            ITEMS_FILE: _without_questions(read_json(EVALUATION / "items.json"), winner.arm),
         },
         card=card,
         origin=origin,
@@ -69,6 +71,17 @@ def _samples(prompt: Prompt, number: int) -> list[tuple[list[int], list[int]]]:
     """Prompts of test questions with the ids of their answers."""
     asked = read_jsonl(SPLITS / "test.jsonl")[:number]
     return [(prompt.completion(c.prompt), prompt.encode(c.answer)) for c in asked]
+
+
+def _without_questions(items: dict[str, Any], served: str) -> dict[str, Any]:
+    """What promotion compares: the served arm's and the base's scores, with hashes in place of people's questions."""
+    return {
+        arm: {
+            score: {digest_of(question)[:16]: value for question, value in values.items()} for score, values in scores.items()
+        }
+        for arm, scores in items.items()
+        if arm in ("base", served)
+    }
 
 
 def _origin(train_key: str, identity: Identity, prompt: Prompt, source: Path) -> Origin:

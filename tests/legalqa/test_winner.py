@@ -2,9 +2,11 @@
 
 import pytest
 
-from legalqa.params import Limit, WinnerParams
+from legalqa.evaluation.compare import Estimate
+from legalqa.params import EvaluateParams, Limit, WinnerParams
 from legalqa.winner import Gain, broken_limits, decide, gain
 
+EVALUATE = EvaluateParams(arms=["base", "tuned"])
 RULE = WinnerParams(primary="rouge")
 
 
@@ -13,27 +15,29 @@ def scored(*values: float) -> dict[str, float]:
 
 
 def made(low: float, high: float) -> Gain:
-    return Gain("rival", 0, 0, (low + high) / 2, low, high, 10)
+    return Gain("rival", 0, 0, Estimate((low + high) / 2, low, high, 10))
 
 
 def test_a_constant_gain_has_an_interval_of_no_width() -> None:
-    found = gain(scored(3, 5, 9), scored(1, 3, 7), "base", RULE)
-    assert found == Gain("base", 17 / 3, 11 / 3, 2, 2, 2, 3)
+    found = gain(scored(3, 5, 10), scored(1, 3, 8), "base", EVALUATE)
+    assert found
+    assert (found.ours, found.theirs, found.difference.questions) == (6, 4, 3)
+    assert (found.difference.low, found.difference.value, found.difference.high) == pytest.approx((2, 2, 2))
 
 
 def test_interval_is_near_the_normal_one_and_repeats() -> None:
     ours, theirs = scored(*[1.0, 3.0] * 50), scored(*[0.0] * 100)
-    found = gain(ours, theirs, "base", RULE)
+    found = gain(ours, theirs, "base", EVALUATE)
     assert found
-    assert (found.low, found.high) == pytest.approx((2 - 0.196, 2 + 0.196), abs=0.02)
-    assert found == gain(ours, theirs, "base", RULE)
+    assert (found.difference.low, found.difference.high) == pytest.approx((2 - 0.196, 2 + 0.196), abs=0.02)
+    assert found == gain(ours, theirs, "base", EVALUATE)
 
 
 def test_only_common_questions_count() -> None:
-    found = gain(scored(1, 2, 3), {"question 1": 1.0, "another": 9.0}, "champion", RULE)
+    found = gain(scored(1, 2, 3), {"question 1": 1.0, "another": 9.0}, "champion", EVALUATE)
     assert found
-    assert (found.questions, found.mean) == (1, 1)
-    assert gain(scored(1), {"another": 1.0}, "champion", RULE) is None
+    assert (found.difference.questions, found.difference.value) == (1, 1)
+    assert gain(scored(1), {"another": 1.0}, "champion", EVALUATE) is None
 
 
 @pytest.mark.parametrize(
@@ -51,8 +55,8 @@ def test_only_common_questions_count() -> None:
     ],
 )
 def test_limits(limit: Limit, broken: bool) -> None:
-    scores = {"tuned.valid": 0.6, "base.valid": 0.8, "tuned.loss": 2.5, "base.loss": 2.0, "tuned.unmeasured": None}
-    problems = broken_limits(scores, RULE.model_copy(update={"limits": [limit]}))
+    scores = {"tuned.valid": 0.6, "base.valid": 0.8, "tuned.loss": 2.5, "base.loss": 2.0}
+    problems = broken_limits(scores, ("valid", "loss", "unmeasured"), RULE.model_copy(update={"limits": [limit]}))
     assert bool(problems) == broken
     assert all(limit.score in str(problem) for problem in problems)
 

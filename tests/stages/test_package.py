@@ -9,13 +9,13 @@ from safetensors.torch import load_file, save_file
 
 from legalqa.bundle import Bundle
 from legalqa.files import read_json, write_json
-from legalqa.params import DataParams, EvaluateParams, Limit, PackageParams, WinnerParams
+from legalqa.params import DataParams, Limit, PackageParams, WinnerParams, load_params
 from legalqa.problems import UserError
 from legalqa.tracking.store import connect, find_runs
 from stages import package
 from tests.packed import TRAIN_KEY, packable
 
-EVALUATE = EvaluateParams(arms=["base", "tuned"])
+EVALUATE = load_params(Path(__file__).resolve().parents[2] / "params.yaml").evaluate
 WINNER = WinnerParams(primary="rouge_l_char")
 PACKAGE = PackageParams(licence="apache-2.0", data_licence="invented", parity_prompts=2)
 
@@ -109,5 +109,5 @@ def test_broken_limits_are_all_named_and_the_old_bundle_stays(ready: Path) -> No
     with pytest.raises(UserError) as caught:
         run(WINNER.model_copy(update={"limits": limits}))
     assert "tuned.rouge_l_char: 45; expected at least 90" in str(caught.value)
-    assert "rogue: no such score" in str(caught.value)
+    assert "no score rogue" in str(caught.value)
     assert Bundle.open("models/bundle").sha256 == before
