@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -66,7 +66,8 @@ def _run(job: Job, log: IO[str], report: Callable[[dict[str, float], int], None]
     except (KeyboardInterrupt, SystemExit):
         print("\ntrain: ending after this step, with a checkpoint; once more ends at once", file=sys.stderr, flush=True)
         (job.folder / STOP).touch()
-        process.wait(GRACE)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
         raise
     finally:
         if process.poll() is None:

@@ -54,8 +54,8 @@ def test_loss_and_gradient_are_those_of_each_sample_alone(base: Path, samples: S
     expected.backward()
 
     model = load(base, PACKED_ATTENTION if packed else "sdpa")
-    install(model)
     model.get_input_embeddings().weight.requires_grad_(False)  # as with LoRA, the (tied) head is not learned
+    install(model)
     batch = dict(batches(samples, packed=packed)[0])
     assert batch.pop("answer_tokens") == sum(samples.answer_tokens)
     loss = model(**batch, use_cache=False).loss
@@ -73,6 +73,7 @@ def test_chunks_of_a_long_answer_add_up() -> None:
     hidden, labels = torch.randn(1, 700, 8, requires_grad=True), torch.randint(0, 50, (1, 700))
     labels[0, :100] = IGNORED
     loss = AnswerLoss(head)(hidden, labels)
+    assert loss.dtype == torch.float32
     expected = functional.cross_entropy(head(hidden[0]), labels[0], reduction="sum")
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     (gradient,) = torch.autograd.grad(loss, hidden)
@@ -96,8 +97,8 @@ def test_a_process_without_samples_takes_part_with_zero(base: Path, samples: Sam
     empty = dict(MicroBatches(samples, laid, rank=1, processes=2, pad_id=0, packed=True)[1])
     empty.pop("answer_tokens")
     model = load(base, PACKED_ATTENTION)
-    install(model)
     adapted = lora.attach(model, LoraParams(r=2))
+    install(model)
     loss = adapted(**empty, use_cache=False).loss
     loss.backward()
     assert loss.item() == 0
