@@ -16,7 +16,7 @@ from legalqa.files import read_json
 from legalqa.problems import Problem, UserError
 from legalqa.tracking.courier import send_leftovers
 from legalqa.tracking.sender import out_of_reach
-from legalqa.tracking.store import connect, find_runs, tracking_uri
+from legalqa.tracking.store import connect, find_runs, make_run, tracking_uri
 
 MODEL = "legalqa"
 CHAMPION, PREVIOUS = "champion", "previous"
@@ -135,11 +135,13 @@ class Registry:
         return _version(self._client.get_model_version(MODEL, number)) if number else None
 
     def _finished_run(self, train_key: str) -> str:
+        """The newest run of this training that ended well; one is made where the store has never seen the training."""
         runs = find_runs(self._client, self._experiment, train_key)
-        finished = [run for run in runs if run.info.status == "FINISHED"]
-        if finished:
+        if not runs:
+            return make_run(self._client, self._experiment, train_key)
+        if finished := [run for run in runs if run.info.status == "FINISHED"]:
             return str(finished[0].info.run_id)
-        found = ", ".join(f"{run.info.run_id} is {run.info.status}" for run in runs) or "none"
+        found = ", ".join(f"{run.info.run_id} is {run.info.status}" for run in runs)
         raise UserError(Problem(f"MLflow runs of training {train_key}", found, "one that is FINISHED", "dvc repro -f train"))
 
 

@@ -105,7 +105,7 @@ def add_to_run(train_key: str, part: str) -> Iterator[Run]:
     """
     tracking_uri()
     courier = _courier(Journal.open(tracking_folder() / f"{train_key}.{part}.jsonl"), watch_system=False)
-    courier.post("start", own=False, name=f"{train_key} (from cache)", params={}, tags={"train_key": train_key}, datasets=[])
+    courier.post("start", own=False, name="", params={}, tags={"train_key": train_key}, datasets=[])
     try:
         yield Run(courier)
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from legalqa.tracking.journal import Event
-from legalqa.tracking.store import find_runs
+from legalqa.tracking.store import find_runs, make_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,18 +71,18 @@ class Sender:
                     say(f"{', '.join(changed)} changed: a new run, linked to {runs[0].info.run_id}")
                     tags["continues"] = runs[0].info.run_id
                     runs = []
-            self.run_id = runs[0].info.run_id if runs else self._create(event, tags["train_key"])
+            self.run_id = runs[0].info.run_id if runs else self._make(event, tags["train_key"])
         if event["own"]:
             self._client.update_run(self.run_id, status="RUNNING")
         self._send_tags({"values": tags})
         self._send_params({"values": event["params"]})
         self._log_datasets(event["datasets"])
 
-    def _create(self, event: Event, train_key: str) -> str:
+    def _make(self, event: Event, train_key: str) -> str:
+        if not event["own"]:
+            return make_run(self._client, self._experiment, train_key)
         tags = {"train_key": train_key}
         run = self._client.create_run(self._experiment, start_time=event["time"], tags=tags, run_name=event["name"])
-        if not event["own"]:  # scores of a training that this store has never seen
-            self._client.set_terminated(run.info.run_id, "FINISHED")
         return str(run.info.run_id)
 
     def _send_params(self, event: Event) -> None:
