@@ -4,6 +4,7 @@ from pathlib import Path
 
 from legalqa.evaluation import arms, predictions
 from legalqa.evaluation.compare import Bootstrap
+from legalqa.evaluation.picture import draw
 from legalqa.evaluation.predictions import Item, Prediction
 from legalqa.evaluation.report import render
 from legalqa.evaluation.table import Table
@@ -31,6 +32,7 @@ def main(params: EvaluateParams) -> None:
     write_json(REPORTS / "scores.json", table.flat())
     write_json(REPORTS / "items.json", table.items())
     write_text(REPORTS / "scores.csv", table.csv())
+    draw(table, REPORTS / "scores.png")
     write_text(REPORTS / "report.html", render(table, answers, knowledge.statutes, params.model_dump(mode="json")))
     _track(table)
     print(f"\n{table.text()}\n\n{REPORTS}/report.html shows all answers side by side")
@@ -54,4 +56,5 @@ def _track(table: Table) -> None:
 
 if __name__ == "__main__":
     with stage("evaluate"):
-        main(load_params().evaluate)
+        params = load_params()
+        main(params.evaluate)
