@@ -178,7 +178,7 @@ class Prompt:
                 ids += self._parts(template.user_with_system, content=turn.content, system=system)
             else:
                 ids += self._parts(template.user, content=turn.content)
-        return ids + self._parts(template.header)
+        return ids + self._parts((*template.header, *template.opening))
 
     def _parts(self, parts: Parts, content: str = "", system: str = "") -> list[int]:
         values = {"content": self._unmarked(content), "system": self._unmarked(system)}

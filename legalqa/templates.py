@@ -24,7 +24,7 @@ CONTENT: Parts = ("{content}",)
 
 
 class Template(BaseModel):
-    """One family's format. A completion is begin, system, turns, header; the model goes on with answer and end."""
+    """One family's format. A completion is begin, system, turns, header, opening; the model writes answer and end."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +36,8 @@ class Template(BaseModel):
     user: Parts
     header: Parts
     """Opens an assistant turn."""
+    opening: Parts = ()
+    """Stands behind the header of the answer to come, and of no earlier one."""
     answer: Parts = CONTENT
     """What the model writes itself; a text before ``{content}`` is learned with it and cut off again by ``decode``."""
     end: str
@@ -54,7 +56,8 @@ def _chatml(name: str, opening: Parts = ()) -> Template:
         name=name,
         system=(start, "system\n{content}", end, "\n"),
         user=(start, "user\n{content}", end, "\n"),
-        header=(start, "assistant\n", *opening),
+        header=(start, "assistant\n"),
+        opening=opening,
         end=end.token,
         after_answer=(end, "\n"),
         stops=("<|endoftext|>",),

@@ -19,8 +19,8 @@ QWEN2_WORDS = (  # Qwen's own rule for cutting a text into words
 )
 
 
-def tiny_tokenizer() -> Tokenizer:
-    """Byte-level BPE: the 256 bytes, a merge for each common character, the chat's special tokens."""
+def tiny_tokenizer(special_tokens: tuple[str, ...] = SPECIAL_TOKENS) -> Tokenizer:
+    """Byte-level BPE: the 256 bytes, merges for each common character, and special tokens behind them."""
     vocabulary = {byte: number for number, byte in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False)
     merges: list[tuple[str, str]] = []
@@ -37,7 +37,7 @@ def tiny_tokenizer() -> Tokenizer:
         [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS])
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special_tokens])
     return tokenizer
 
 

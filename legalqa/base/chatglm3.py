@@ -18,7 +18,7 @@ from legalqa.base import chatglm3_tokenizer, space
 from legalqa.files import read_json, write_json
 from legalqa.problems import Problem, UserError
 
-END, USER, OBSERVATION = 2, 64795, 64797  # tokens at which an answer is over
+ENDS = ("</s>", "<|user|>", "<|observation|>")  # tokens at which an answer is over
 OUTSIDE = {
     "transformer.embedding.word_embeddings.weight": "model.embed_tokens.weight",
     "transformer.encoder.final_layernorm.weight": "model.norm.weight",
@@ -31,15 +31,19 @@ IN_LAYER = {
     "mlp.dense_h_to_4h": "mlp.gate_up_proj",
     "mlp.dense_4h_to_h": "mlp.down_proj",
 }
+SIZES = (
+    *("padded_vocab_size", "hidden_size", "ffn_hidden_size", "num_layers", "num_attention_heads"),
+    *("multi_query_group_num", "kv_channels", "seq_length", "layernorm_epsilon", "add_qkv_bias"),
+)
 # What the conversion takes for granted; the 6B, its base and its long-context versions are all like this.
 FIXED = {
     "add_bias_linear": False,
     "apply_residual_connection_post_layernorm": False,
     "multi_query_attention": True,
     "post_layer_norm": True,
-    "rmsnorm": True,
-    "pre_seq_len": None,
+    "pre_seq_len": 0,
     "quantization_bit": 0,
+    "rmsnorm": True,
 }
 
 
@@ -49,11 +53,11 @@ def write(source: Path, folder: Path) -> None:
     shards = _shards(source)
     _check(source, config, shards)
     space.need(folder, sum(path.stat().st_size for path in shards))
+    tokenizer = chatglm3_tokenizer.write(source / "tokenizer.model", folder)
     dtype = write_weights(shards, folder, config)
-    write_json(folder / "config.json", native_config(config) | {"dtype": str(dtype).removeprefix("torch.")})
-    ends = {"eos_token_id": [END, USER, OBSERVATION], "pad_token_id": 0, "bos_token_id": 1, "do_sample": False}
-    write_json(folder / "generation_config.json", ends)
-    chatglm3_tokenizer.write(source / "tokenizer.model", folder)
+    ids = {"bos_token_id": 1, "eos_token_id": [tokenizer.token_to_id(token) for token in ENDS], "pad_token_id": 0}
+    write_json(folder / "generation_config.json", ids | {"do_sample": False})
+    write_json(folder / "config.json", native_config(config) | ids | {"dtype": str(dtype).removeprefix("torch.")})
 
 
 def native_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -76,9 +80,6 @@ def native_config(config: dict[str, Any]) -> dict[str, Any]:
         "hidden_act": "silu",
         "tie_word_embeddings": False,
         "rope_parameters": {"rope_type": "default", "rope_theta": theta, "partial_rotary_factor": 0.5},
-        "bos_token_id": 1,
-        "eos_token_id": [END, USER, OBSERVATION],
-        "pad_token_id": 0,
     }
 
 
@@ -120,14 +121,14 @@ def native_weights(name: str, tensor: torch.Tensor, config: dict[str, Any]) -> l
 
 def _check(source: Path, config: dict[str, Any], shards: list[Path]) -> None:
     where = str(source / "config.json")
-    problems = [
-        Problem(f"{where}: {key}", f"{config[key]}", f"{value}", "take the original checkpoint, neither quantised nor tuned")
-        for key, value in FIXED.items()
-        if (config.get(key) or value) != value
-    ]
+    fix = "take the original checkpoint, neither quantised nor tuned"
+    problems = [Problem(f"{where}: {key}", "missing", "a ChatGLM3 configuration") for key in SIZES if key not in config]
     problems += [
-        Problem(str(path), "missing", "it, as the index of the checkpoint says") for path in shards if not path.exists()
+        Problem(f"{where}: {key}", f"{config[key]}", f"{value}", fix)
+        for key, value in FIXED.items()
+        if config.get(key) not in (None, value)
     ]
+    problems += [Problem(str(path), "missing", "it, as the checkpoint's index says") for path in shards if not path.exists()]
     if not (source / "tokenizer.model").exists():
         problems.append(Problem(str(source / "tokenizer.model"), "missing", "the checkpoint's SentencePiece model"))
     if problems:

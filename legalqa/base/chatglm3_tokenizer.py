@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from transformers.utils import sentencepiece_model_pb2_new as sentencepiece
 
@@ -17,22 +18,23 @@ SPECIAL_TOKENS = (
 BLANK = "▁"  # SentencePiece writes blanks so
 
 
-def write(path: Path, folder: Path) -> None:
+def write(path: Path, folder: Path) -> Tokenizer:
     """Write tokenizer.json and tokenizer_config.json. Raises UserError when ``path`` is no BPE model of SentencePiece."""
-    model = _read(path)
-    _fast(model).save(str(folder / "tokenizer.json"))
+    tokenizer = _fast(_read(path))
+    tokenizer.save(str(folder / "tokenizer.json"))
     names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
     write_json(
         folder / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "padding_side": "left", **names},
     )
+    return tokenizer
 
 
 def _read(path: Path) -> Any:
     model = sentencepiece.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
-    except ValueError as error:  # protobuf's DecodeError
+    except DecodeError as error:
         raise UserError(Problem(str(path), f"no SentencePiece model ({error})", fix="download it again")) from None
     spec, trained = model.normalizer_spec, model.trainer_spec
     kind = (trained.model_type, trained.byte_fallback, spec.name, spec.add_dummy_prefix, spec.remove_extra_whitespaces)
