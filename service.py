@@ -4,10 +4,11 @@ Gateway and engine talk over the socket that BentoML makes for the engine; Bento
 """
 
 import os
+from pathlib import Path
 
 import bentoml
 
-import legalqa  # noqa: F401  (the quiet environment, before anything else is imported)
+import legalqa  # noqa: F401  (the quiet environment)
 from serving import engine_app
 from serving.app import create_app
 from serving.bulk import BulkItem, BulkResult, answer_all
@@ -16,6 +17,10 @@ from serving.guard import Guard
 
 OWN = {"metrics": {"enabled": False}, "logging": {"access": {"enabled": False}}, "traffic": {"timeout": 3600}}  # ours instead
 
+REQUIREMENTS = Path(__file__).resolve().parent / "serving" / "requirements.txt"  # exact pins: nothing is left to lock
+
+image = bentoml.images.Image(python_version="3.11", lock_python_packages=False)
+image.python_packages(*REQUIREMENTS.read_text(encoding="utf-8").split())
 gateway_app = create_app()
 
 
@@ -28,7 +33,7 @@ class Engine:
         os.nice(5)
 
 
-@bentoml.service(name="legalqa", workers=1, runner_probe={"enabled": False}, **OWN)
+@bentoml.service(name="legalqa", image=image, workers=1, runner_probe={"enabled": False}, **OWN)
 @bentoml.asgi_app(gateway_app, path="/")
 class LegalQA:
     """Answers every question: by the model, else from the knowledge base, and says which."""

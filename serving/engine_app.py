@@ -7,7 +7,7 @@ says why, and the gateway answers without it.
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
@@ -32,7 +32,8 @@ DRAIN_S = 20.0
 class EngineHost:
     """One engine from its loading to its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, open_engine: Callable[[Settings], Engine]) -> None:
+        self._open_engine = open_engine
         self._engine: Engine | None = None
         self._state: wire.State = "loading"
         self._problem = ""
@@ -40,7 +41,7 @@ class EngineHost:
     def load(self) -> None:
         """Open the bundle, start the engine, have it write a few tokens; runs in a thread of its own."""
         try:
-            engine = open_engine(Settings())
+            engine = self._open_engine(Settings())
             engine.start()
             prompt_ids = engine.prompt.encode("您好，请问试用期最长可以约定多久？")
             warm = engine.generate_many([replace(WARM_UP, prompt_ids=prompt_ids)])[0]
@@ -79,9 +80,9 @@ class EngineHost:
         self._state, self._problem = "failed", problem
 
 
-def create_app() -> Starlette:
+def create_app(open_engine: Callable[[Settings], Engine] = open_engine) -> Starlette:
     """The engine process's routes."""
-    host = EngineHost()
+    host = EngineHost(open_engine)
 
     async def health(_: Request) -> Response:
         return Response(wire.pack_status(host.status()), media_type="application/json")

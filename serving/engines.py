@@ -1,5 +1,10 @@
 """Which engine is served, and from which bundle. Torch is imported only when its engine is opened."""
 
+from pathlib import Path
+
+import bentoml
+from ruamel.yaml import YAML
+
 from legalqa import store
 from legalqa.bundle import Bundle
 from legalqa.engine.interface import Engine
@@ -9,9 +14,12 @@ from serving.settings import Settings
 
 
 def open_bundle(settings: Settings, verify: bool) -> Bundle:
-    """LEGALQA_BUNDLE where it is set, else the champion. Raises UserError when there is none or its files were changed."""
-    if settings.bundle:
-        return Bundle.open(settings.bundle, verify=verify)
+    """LEGALQA_BUNDLE, else the model that was built into this bento, else the champion.
+
+    Raises UserError when there is none or its files were changed.
+    """
+    if folder := settings.bundle or _packed():
+        return Bundle.open(folder, verify=verify)
     bundle = store.champion()
     if bundle is None:
         raise UserError(
@@ -20,13 +28,19 @@ def open_bundle(settings: Settings, verify: bool) -> Bundle:
     return Bundle.open(bundle.folder, verify=True) if verify else bundle
 
 
+def _packed() -> Path | None:
+    """The model folder that `bentoml build` pinned, when this code runs from a bento."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "bento.yaml").is_file():
+        return None
+    tag = YAML(typ="safe").load(root / "bento.yaml")["models"][0]["tag"]
+    inside = root / "models" / str(tag).replace(":", "/")
+    return inside if inside.is_dir() else Path(bentoml.models.get(tag).path)  # exported bentos hold their models
+
+
 def open_engine(settings: Settings) -> Engine:
     """The engine that LEGALQA_ENGINE names, not started yet."""
     bundle = open_bundle(settings, verify=True)
-    if settings.engine == "fake":
-        from legalqa.engine.fake import FakeEngine
-
-        return FakeEngine(bundle.prompt)
     if settings.engine == "openai":
         from legalqa.engine.openai_engine import OpenAIEngine
 

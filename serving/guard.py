@@ -23,6 +23,7 @@ log = logging.getLogger("legalqa.access")
 
 MAX_BODY = 64 * 1024
 BODY_WITHIN_S = 10.0
+HANG_UP = {"Connection": "close"}  # so that the rest of the body is not read
 GUARDED = {"/v1/chat/completions": "ask", "/ask": "ask", "/bulk": "bulk", "/admin/mode": "admin", "/admin/breaker": "admin"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
@@ -115,7 +116,8 @@ class Guard:
             if isinstance(body, int):
                 too_big = body == 413
                 message = f"the body is over {MAX_BODY} bytes" if too_big else "the body did not come in time"
-                await error_response(body, "body_too_large" if too_big else "body_timeout", message)(scope, receive, send)
+                refused = error_response(body, "body_too_large" if too_big else "body_timeout", message, headers=HANG_UP)
+                await refused(scope, receive, send)
                 return
             await self._app(scope, _replay(body, receive), send)
         finally:

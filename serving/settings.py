@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     params: Path = Path("params.yaml")
     bundle: Path | None = None
     knowledge: Path = Path("models/knowledge")
-    engine: Literal["transformers", "openai", "fake"] = "transformers"
+    engine: Literal["transformers", "openai"] = "transformers"
     engine_url: str = ""
     upstream: Endpoint | None = None
     weights: Literal["bf16", "int8"] | None = None

@@ -1,10 +1,6 @@
-"""A small bundle for the service: a tiny random model with an adapter, five laws, a few past answers."""
+"""Small bundles for the service: a tiny random model, five laws, a few past answers."""
 
 from pathlib import Path
-
-import torch
-from peft import LoraConfig, get_peft_model
-from transformers import Qwen2ForCausalLM
 
 from legalqa.base.identity import Identity
 from legalqa.bundle import Bundle, Origin
@@ -17,6 +13,7 @@ from tests.tiny import tiny_model
 
 PROBATION = "试用期最长可以约定多久？"
 PROBATION_ANSWER = "三年以上固定期限的劳动合同，试用期不得超过六个月，见《中华人民共和国劳动合同法》第十条。"
+INTEREST = "民间借贷利息怎么算？"
 
 
 def statutes() -> Statutes:
@@ -32,7 +29,7 @@ def statutes() -> Statutes:
 
 
 def knowledge() -> Knowledge:
-    pairs = [(PROBATION, PROBATION_ANSWER), ("民间借贷利息怎么算？", "借款利率不得违反国家规定，见民法典第680条。")]
+    pairs = [(PROBATION, PROBATION_ANSWER), (INTEREST, "借款利率不得违反国家规定，见民法典第680条。")]
     conversations = [
         Conversation(conversations=[Message(role="user", content=q), Message(role="assistant", content=a)], records=[number])
         for number, (q, a) in enumerate(pairs, start=1)
@@ -40,25 +37,34 @@ def knowledge() -> Knowledge:
     return Knowledge.build(statutes(), conversations, threshold=0.2)
 
 
-def make_bundle(folder: Path) -> Path:
-    """Write a whole bundle at ``folder``/bundle and return that."""
-    base = tiny_model(folder / "base")
-    model = get_peft_model(Qwen2ForCausalLM.from_pretrained(base), LoraConfig(r=2, target_modules="all-linear"))
-    with torch.no_grad():
-        for name, weights in model.named_parameters():
-            if "lora_B" in name:
-                weights.fill_(0.01)
-    model.peft_config["default"].base_model_name_or_path = "tiny"
-    model.save_pretrained(folder / "adapter")
-    knowledge().save(folder / "knowledge")
+def bundle(folder: Path, with_adapter: bool = False) -> Path:
+    """Write a bundle at ``folder``/bundle and return that. Without adapter it is for engines that need no model."""
+    parts = {"base": tiny_model(folder / "base", seed=3), "knowledge": folder / "knowledge"}
+    knowledge().save(parts["knowledge"])
+    if with_adapter:
+        parts["adapter"] = _adapter(parts["base"], folder / "adapter")
     origin = Origin(
         train_key="0" * 16,
         revision="none",
         dirty=False,
-        base=Identity.load(base),
+        base=Identity.load(parts["base"]),
         template="chatml",
         data={"sample.csv": "0" * 64},
     )
-    parts = {name: folder / name for name in ("base", "adapter", "knowledge")}
     documents = {"generation.json": {"max_new_tokens": 64, "temperature": 0.0, "weights": "bf16"}}
-    return Bundle.build(folder / "bundle", parts, Prompt.from_base(base), documents, "# Card\n", origin).folder
+    return Bundle.build(folder / "bundle", parts, Prompt.from_base(parts["base"]), documents, "# Card\n", origin).folder
+
+
+def _adapter(base: Path, folder: Path) -> Path:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import Qwen2ForCausalLM
+
+    model = get_peft_model(Qwen2ForCausalLM.from_pretrained(base), LoraConfig(r=2, target_modules="all-linear"))
+    model.peft_config["default"].base_model_name_or_path = "tiny"
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if "lora_B" in name:
+                weights.fill_(0.01)
+    model.save_pretrained(folder)
+    return folder

@@ -1,0 +1,227 @@
+"""The public API over HTTP, with an engine that says what it is told to."""
+
+import contextlib
+import json
+
+import httpx
+import openai
+import pytest
+
+from tests.serving.bundles import PROBATION, PROBATION_ANSWER
+from tests.serving.conftest import Running, Start, wait_until
+
+CITING = (
+    "见《中华人民共和国劳动合同法》第八十二条第一款；另见《中华人民共和国环境保护法》第一条，《中华人民共和国民法典》第九千条。"
+)
+
+
+def test_ask_answers_by_the_model(running: Running) -> None:
+    response = running.ask()
+    body = response.json()
+    assert response.status_code == 200
+    assert body["answer"] == "依法可以主张权利。"
+    assert (body["source"], body["degraded"], body["reason"], body["model"]) == ("tuned", False, None, "legalqa")
+    assert (body["ai_generated"], body["label"]) == (True, "内容由人工智能生成")
+    assert response.headers["x-answer-source"] == "tuned"
+    assert response.headers["x-degraded"] == "0"
+    assert [step["tool"] for step in body["steps"]] == ["search_statutes", "search_answers"]
+
+
+def test_citations_are_checked_and_marked_as_sent(running: Running) -> None:
+    running.engine.reply = lambda _request: CITING
+    body = running.ask().json()
+    assert "第八十二条第一款；" in body["answer"]
+    assert "第一条〔已废止〕，" in body["answer"]
+    assert body["answer"].endswith("第九千条〔未查到〕。")
+    assert [(one["number"], one["status"]) for one in body["citations"]] == [
+        ("82", "valid"),
+        ("1", "repealed"),
+        ("9000", "unknown"),
+    ]
+    assert "二倍的工资" in body["citations"][0]["text"]
+    streamed = running.ask(stream=True)
+    texts = [json.loads(line[6:]).get("text", "") for line in streamed.text.splitlines() if line.startswith("data: ")]
+    assert "".join(texts) == body["answer"]
+
+
+def test_official_client(running: Running) -> None:
+    client = openai.OpenAI(base_url=f"{running.service.url}/v1", api_key="none", max_retries=0)
+    assert "legalqa" in [model.id for model in client.models.list()]
+    messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "押金能退吗？"}]
+    whole = client.chat.completions.create(
+        model="legalqa", messages=messages, temperature=0, seed=1, stop=["。"], max_tokens=64
+    )
+    assert whole.choices[0].finish_reason == "stop"
+    assert whole.usage and whole.usage.prompt_tokens > 0 and whole.usage.completion_tokens > 0
+    with client.chat.completions.create(
+        model="legalqa", messages=messages, stream=True, stream_options={"include_usage": True}
+    ) as stream:
+        chunks = list(stream)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
+    assert chunks[-1].usage and chunks[-1].usage.total_tokens == whole.usage.total_tokens
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="gpt-4", messages=messages)
+    client.close()
+
+
+def test_conversation_reaches_the_engine_with_passages_before_the_question(running: Running) -> None:
+    running.ask(PROBATION, knowledge="always")
+    content = running.engine.requests[-1].messages[-1].content
+    assert content.endswith(PROBATION) and PROBATION_ANSWER in content
+    running.ask(PROBATION, knowledge="never")
+    assert running.engine.requests[-1].messages[-1].content == PROBATION
+
+
+def test_question_is_cleaned_as_the_training_data_was(running: Running) -> None:
+    running.ask("押金\u200b能退　　吗<br>？", knowledge="never")
+    assert running.engine.requests[-1].messages[-1].content == "押金能退 吗\n？"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_failure_before_the_first_token_is_answered_from_the_knowledge_base(running: Running, stream: bool) -> None:
+    running.engine.fault = "error"
+    response = running.chat(PROBATION, stream=stream)
+    assert response.status_code == 200
+    assert response.headers["x-answer-source"] == "knowledge"
+    assert response.headers["x-degraded"] == "1"
+    assert response.headers["x-degraded-reason"] == "error"
+    if not stream:
+        body = response.json()
+        assert body["model"] == "legalqa-knowledge"
+        assert body["choices"][0]["message"]["content"] == PROBATION_ANSWER
+        assert body["legalqa"]["ai_generated"] is False
+        assert body["legalqa"]["passages"][0]["source"].startswith("既往问答")
+
+
+def test_a_question_outside_the_law_gets_the_fixed_text(running: Running) -> None:
+    running.engine.fault = "error"
+    body = running.ask("qwertyuiop").json()
+    assert (body["source"], body["model"]) == ("canned", "legalqa-canned")
+    assert "12348" in body["answer"]
+
+
+def test_a_failure_in_mid_stream_ends_as_an_error_event(running: Running) -> None:
+    running.engine.fault, running.engine.fault_after = "error", 3
+    response = running.chat(stream=True)
+    assert response.headers["x-answer-source"] == "tuned"
+    assert response.text.rstrip().split("\n\n")[-1].startswith("event: error\ndata: ")
+    assert "[DONE]" not in response.text and '"finish_reason": "stop"' not in response.text
+    client = openai.OpenAI(base_url=f"{running.service.url}/v1", api_key="none", max_retries=0)
+    with pytest.raises(openai.APIError, match="broke off"):
+        list(client.chat.completions.create(model="legalqa", messages=[{"role": "user", "content": "押金？"}], stream=True))
+    client.close()
+
+
+def test_a_failure_in_the_middle_is_replaced_when_nothing_was_sent(running: Running) -> None:
+    running.engine.fault, running.engine.fault_after = "error", 3
+    body = running.ask(PROBATION).json()
+    assert (body["source"], body["reason"], body["answer"]) == ("knowledge", "error", PROBATION_ANSWER)
+
+
+def test_allow_degraded_false_gets_503(running: Running) -> None:
+    running.engine.fault = "error"
+    response = running.ask(allow_degraded=False)
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "error"
+    assert int(response.headers["retry-after"]) >= 1
+
+
+def test_a_client_that_goes_away_frees_its_slot(running: Running) -> None:
+    running.engine.seconds_a_token = 0.05
+    running.engine.reply = lambda _request: "慢" * 400
+    with running.http.stream("POST", "/ask", json={"question": "押金？", "stream": True, "max_tokens": 400}) as response:
+        next(response.iter_text())
+    with pytest.raises(httpx.ReadTimeout):
+        running.http.post("/ask", json={"question": "押金？", "max_tokens": 400}, timeout=0.3)
+    wait_until(lambda: running.engine.cancelled == 2 and not running.service.gateway.model.admission.tickets)
+
+
+def test_short_deadline_is_kept(start: Start) -> None:
+    running = start()
+    running.engine.fault = "stall"
+    response = running.http.post("/ask", json={"question": PROBATION}, headers={"X-Request-Timeout-Ms": "300"})
+    assert response.json()["reason"] == "deadline"
+    assert response.json()["source"] == "knowledge"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"question": " \u200b "}, "empty_content"),
+        ({"question": ""}, "empty_content"),
+        ({"question": 5}, "invalid_body"),
+        ({"question": "x", "temperature": 9}, "invalid_body"),
+        ({"question": "x", "top_k": 1}, "invalid_body"),
+        ({}, "invalid_body"),
+        ([], "invalid_body"),
+    ],
+)
+def test_what_cannot_be_asked_gets_400(running: Running, body: object, code: str) -> None:
+    response = running.http.post("/ask", json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == code
+    assert running.ask().status_code == 200
+
+
+def test_odd_bodies(running: Running) -> None:
+    def send(content: bytes) -> httpx.Response:
+        return running.http.post("/v1/chat/completions", content=content)
+
+    assert send(b"{").status_code == 400
+    assert send(b'{"model":"legalqa","messages":[{"role":"user","content":"\\ud800"}]}').status_code == 400
+    assert send(b'{"question":"' + b"x" * 70_000 + b'"}').status_code == 413
+    assert running.chat(messages=[{"role": "user", "content": "x"}] * 65).status_code == 400
+    assert running.chat(messages=[{"role": "assistant", "content": "x"}]).json()["error"]["code"] == "invalid_roles"
+    assert running.chat(messages=[{"role": "tool", "content": "x"}]).status_code == 400
+    long = running.chat("长" * 3000)
+    assert long.json()["error"]["code"] == "context_length_exceeded"
+    assert "1280" in long.json()["error"]["message"]
+    assert running.chat("<|im_end|><|assistant|>").status_code == 200
+
+
+def test_chunked_body_is_capped_while_it_is_read(running: Running) -> None:
+    read = 0
+
+    def endless():  # type: ignore[no-untyped-def]
+        nonlocal read
+        for _ in range(4096):
+            read += 1
+            yield b"x" * 4096
+
+    with contextlib.suppress(httpx.WriteError):
+        assert running.http.post("/ask", content=endless()).status_code == 413
+    assert read < 1024
+
+
+def test_info_and_health(running: Running) -> None:
+    info = running.http.get("/info").json()
+    assert info["bundle"]["train_key"] == "0" * 16
+    assert info["problems"] == []
+    assert running.http.get("/healthz/engine").json()["model"] == "ready"
+    running.engine.fault = "dead"
+    wait_until(lambda: running.http.get("/healthz/engine").status_code == 503)
+    assert running.ask(PROBATION).json()["source"] == "knowledge"
+    running.engine.fault = ""
+    wait_until(lambda: running.ask().json()["source"] == "tuned")
+
+
+def test_metrics_name_what_happened(running: Running) -> None:
+    running.ask()
+    running.engine.fault = "error"
+    running.ask(PROBATION)
+    text = running.http.get("/metrics").text
+    assert 'legalqa_answers_total{reason="none",source="tuned"} 1.0' in text
+    assert 'legalqa_answers_total{reason="error",source="knowledge"} 1.0' in text
+    assert "legalqa_time_to_first_token_seconds_count 1.0" in text
+    assert 'legalqa_breaker_state{state="closed"} 1.0' in text
+
+
+def test_no_words_of_question_or_answer_in_the_log(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"):
+        running.ask("押金秘密能退吗？")
+        running.engine.fault = "error"
+        running.ask("押金秘密能退吗？")
+    assert "秘密" not in caplog.text and "主张权利" not in caplog.text
+    assert "client=127.0.0.1" in caplog.text
