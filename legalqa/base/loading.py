@@ -23,7 +23,7 @@ def check(folder: Path) -> None:
             _, info = AutoModelForCausalLM.from_pretrained(
                 folder, device_map="meta", output_loading_info=True, ignore_mismatched_sizes=True, local_files_only=True
             )
-    except (ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())
         raise UserError(Problem(str(folder / "config.json"), f"transformers can't build the model: {reason}")) from None
     missing = sorted(info["missing_keys"])
