@@ -2,8 +2,9 @@
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 EXPERIMENT = "legalqa"
+ARTIFACT_COLUMNS = {"experiments": "artifact_location", "runs": "artifact_uri"}
 
 # MLflow's own defaults (seven tries of 120 s) would hold a command for minutes when the server is away.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -53,17 +55,20 @@ def connect() -> tuple["MlflowClient", str]:
     from mlflow import MlflowClient
 
     uri = tracking_uri()
-    with _alone(uri):
-        client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
-        return client, _experiment(client, uri)
+    client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+    if not uri.startswith("sqlite:///"):
+        return client, _experiment(client, artifacts=None)  # a server knows where its artifacts belong
+    database = Path(uri.removeprefix("sqlite:///"))
+    artifacts = (database.parent / "mlartifacts").as_uri()
+    with _alone():
+        if database.exists():
+            _follow_a_move(database, artifacts)
+        return client, _experiment(client, artifacts)
 
 
 @contextmanager
-def _alone(uri: str) -> Iterator[None]:
+def _alone() -> Iterator[None]:
     """One process at a time: of several that meet a fresh database, all but one die while they create its tables."""
-    if not uri.startswith("sqlite:"):
-        yield
-        return
     folder = tracking_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "store.lock").open("w") as lock:
@@ -71,15 +76,29 @@ def _alone(uri: str) -> Iterator[None]:
         yield
 
 
-def _experiment(client: "MlflowClient", uri: str) -> str:
+def _follow_a_move(database: Path, artifacts: str) -> None:
+    """Artifacts live beside their database, but MLflow writes their absolute path into it: mend that after a move."""
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables >= ARTIFACT_COLUMNS.keys():
+            return
+        found = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", [EXPERIMENT]).fetchone()
+        if found is None or found[0] == artifacts:
+            return
+        for table, column in ARTIFACT_COLUMNS.items():
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE instr({column}, ?) = 1",
+                [artifacts, len(found[0]) + 1, found[0]],
+            )
+
+
+def _experiment(client: "MlflowClient", artifacts: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
-        # A server knows where its artifacts belong; for our own database it would be the working directory.
-        place = (project_root() / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
         try:
-            return str(client.create_experiment(EXPERIMENT, artifact_location=place))
+            return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
