@@ -7,7 +7,6 @@ Only the `tokenizers` library is needed here: the service's gateway renders and 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +53,7 @@ class Prompt:
     made for, ``system`` stands before conversations that bring no system message of their own (None: nothing does).
     """
 
-    def __init__(self, settings: PromptSettings, tokenizer_files: dict[str, bytes]) -> None:
+    def __init__(self, settings: PromptSettings, tokenizer_files: dict[str, bytes], tokenizer: Tokenizer) -> None:
         self.settings = settings
         self.template = settings.template
         self.name = settings.template.name
@@ -62,8 +61,10 @@ class Prompt:
         self.stop_ids = frozenset(settings.stop_ids)
         self.pad_id = settings.pad_id
         self.context = settings.context
-        self.tokenizer = _tokenizer(tokenizer_files["tokenizer.json"])
+        self.tokenizer = tokenizer
         self._files = tokenizer_files
+        self._special = {number for number, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
+        self._disarm()
 
     @classmethod
     def from_base(cls, folder: Path | str, system: str | None = None) -> "Prompt":
@@ -76,7 +77,8 @@ class Prompt:
         config = _json(folder / "config.json")
         generation = _json(folder / "generation_config.json") if (folder / "generation_config.json").exists() else {}
         extras = json.loads(files.get("tokenizer_config.json", b"{}"))
-        vocabulary: dict[str, int] = _tokenizer(files["tokenizer.json"]).get_vocab(with_added_tokens=True)
+        tokenizer = _tokenizer(files)
+        vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
         template = pick(vocabulary.keys(), json.dumps(extras.get("chat_template") or "")) or _plain(folder, vocabulary, extras)
         stops = {vocabulary[token] for token in (template.end, *template.stops) if token in vocabulary}
         stops.update(_ids(generation.get("eos_token_id")), _ids(config.get("eos_token_id")))
@@ -89,7 +91,7 @@ class Prompt:
             pad_id=pads[0] if pads else min(stops),
             context=config.get("max_position_embeddings", 2048),
         )
-        return cls(settings, files)
+        return cls(settings, files, tokenizer)
 
     @classmethod
     def load(cls, folder: Path | str) -> "Prompt":
@@ -100,7 +102,8 @@ class Prompt:
         except ValidationError as error:
             problems = [Problem(".".join(map(str, detail["loc"])), detail["msg"]) for detail in error.errors()]
             raise UserError(problems, f"{path} is damaged; run the stage that writes it again") from None
-        return cls(settings, _tokenizer_files(Path(folder)))
+        files = _tokenizer_files(Path(folder))
+        return cls(settings, files, _tokenizer(files))
 
     def save(self, folder: Path | str) -> None:
         """Write prompt.json and the tokenizer's files into an existing folder."""
@@ -144,18 +147,19 @@ class Prompt:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text; the name of a special token in it is letters like any others."""
-        ids: list[int] = self._text.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of an answer's ids: special tokens skipped, and the line break with which some families begin."""
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        text: str = self.tokenizer.decode([i for i in ids if i not in self._special], skip_special_tokens=False)
         return text if self.template.answer[0] == "{content}" else text.lstrip()
 
-    @cached_property
-    def _text(self) -> Tokenizer:
-        """The tokenizer without added tokens: it knows no special token, so no text can write one."""
-        return _tokenizer(self._files["tokenizer.json"], added_tokens=[], post_processor=None)
+    def _disarm(self) -> None:
+        """From now on the tokenizer finds no special token in a text, whether its makers flagged it as special or not."""
+        added = self.tokenizer.get_added_tokens_decoder().values()
+        self.tokenizer.add_special_tokens([token for token in added if not token.special])
+        self.tokenizer.encode_special_tokens = True
 
     def _split(self, messages: Sequence[Message]) -> tuple[str | None, list[Message]]:
         """The system message (the conversation's own, else the default) and the turns, the last of them a question."""
@@ -208,7 +212,7 @@ class Prompt:
 
     def _shortened(self, question: str, tokens: int) -> str:
         """The question without at least one character of its beginning, about ``tokens`` tokens of it."""
-        starts = [start for start, _ in self._text.encode(question, add_special_tokens=False).offsets]
+        starts = [start for start, _ in self.tokenizer.encode(question, add_special_tokens=False).offsets]
         if tokens >= len(starts):
             raise UserError(Problem("prompt", "its fixed part alone is longer than allowed", fix="allow more tokens"))
         return question[max(starts[tokens], 1) :]
@@ -222,8 +226,8 @@ def _plain(folder: Path, vocabulary: dict[str, int], extras: dict[str, Any]) -> 
     return plain(end, begin if extras.get("add_bos_token") and begin in vocabulary else None)
 
 
-def _tokenizer(content: bytes, **changes: Any) -> Tokenizer:
-    tokenizer = Tokenizer.from_str(json.dumps({**json.loads(content), **changes}) if changes else content.decode("utf-8"))
+def _tokenizer(files: dict[str, bytes]) -> Tokenizer:
+    tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILES[0]])
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

@@ -38,15 +38,17 @@ class Family:
     config: type[PretrainedConfig]
     special_tokens: tuple[str, ...]
     chat_template: str = ""
+    added: tuple[str, ...] = ()
     sentencepiece: bool = False
 
 
-QWEN = ("<|endoftext|>", "<|im_start|>", "<think>", "</think>", "<tool_call>", "<|im_end|>")
+QWEN = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+QWEN_ADDED = ("<think>", "</think>", "<tool_call>")  # not flagged as special by their makers
 GLM = ("<|endoftext|>", "[MASK]", "[gMASK]", "<sop>", "<|system|>", "<|assistant|>", "<|observation|>", "<|user|>")
 LLAMA3 = ("<|end_of_text|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 FAMILIES = {
-    "qwen2": Family(Qwen2Config, QWEN),
-    "qwen3": Family(Qwen3Config, QWEN, "{% if enable_thinking is false %}"),
+    "qwen2": Family(Qwen2Config, QWEN, added=QWEN_ADDED),
+    "qwen3": Family(Qwen3Config, QWEN, "{% if enable_thinking is false %}", added=QWEN_ADDED),
     "llama2": Family(LlamaConfig, ("<unk>", "<s>", "</s>"), LLAMA2_CHAT, sentencepiece=True),
     "llama3": Family(LlamaConfig, LLAMA3),
     "glm4": Family(GlmConfig, GLM),
@@ -59,6 +61,7 @@ def family_model(folder: Path, name: str) -> Path:
     """Write config, weights and tokenizer of a tiny model of the family."""
     family = FAMILIES[name]
     tokenizer = _sentencepiece(family.special_tokens) if family.sentencepiece else tiny_tokenizer(family.special_tokens)
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in family.added])
     pad, end = tokenizer.token_to_id(family.special_tokens[0]), tokenizer.token_to_id(family.special_tokens[-1])
     ids = {"vocab_size": tokenizer.get_vocab_size() + 3, "pad_token_id": pad, "bos_token_id": None, "eos_token_id": end}
     with torch.random.fork_rng(devices=[]):

@@ -173,6 +173,12 @@ def test_question_keeps_its_last_words_before_the_answer_is_cut(prompts: dict[st
     assert len(rendered.ids) == 256
 
 
+def test_thoughts_are_text_and_role_tokens_are_not(prompts: dict[str, Prompt]) -> None:
+    prompt = prompts["qwen3"]
+    ids = [prompt.tokenizer.token_to_id(token) for token in ("<think>", "</think>", "<|im_end|>")]
+    assert prompt.decode([ids[0], *prompt.encode("想"), ids[1], *prompt.encode("答"), ids[2]]) == "<think>想</think>答"
+
+
 def test_default_system_message(folders: dict[str, Path]) -> None:
     prompt, bare = Prompt.from_base(folders["qwen2"], system="律"), Prompt.from_base(folders["qwen2"])
     question = Message(role="user", content="问")
