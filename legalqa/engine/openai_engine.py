@@ -7,7 +7,8 @@ With ``own_prompts`` the server gets token ids at /completions, rendered as in t
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -18,14 +19,15 @@ from legalqa.prompt import Prompt
 
 READ_TIMEOUT_S = 60.0  # between two pieces of an answer
 RETRY_STATUS = frozenset({408, 429, 500, 502, 503, 504})
-LONGEST_PAUSE_S = 20.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
 
 
-class _Refused(Exception):
-    """The server said no before the first token; ``pause_s`` is how long it asks to wait, None when asking again is useless."""
+class _RefusedError(Exception):
+    """The server said no before the first token. ``pause_s`` is how long it asks to wait, None when it does not say."""
 
-    def __init__(self, message: str, pause_s: float | None = None) -> None:
+    def __init__(self, message: str, worth_retrying: bool, pause_s: float | None = None) -> None:
         super().__init__(message)
+        self.worth_retrying = worth_retrying
         self.pause_s = pause_s
 
 
@@ -71,11 +73,14 @@ class OpenAIEngine:
         while self._running and time.monotonic() < until:
             time.sleep(0.05)
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         """Yield deltas as the server sends them. Closing the iterator hangs up, which cancels the request there."""
         timeout = httpx.Timeout(READ_TIMEOUT_S, connect=10.0)
-        async with httpx.AsyncClient(timeout=timeout, headers=self._headers, trust_env=False) as client:
-            async for delta in self._guarded(client, request):
+        async with (
+            httpx.AsyncClient(timeout=timeout, headers=self._headers, trust_env=False) as client,
+            aclosing(self._guarded(client, request)) as deltas,
+        ):
+            async for delta in deltas:
                 yield delta
 
     def generate_many(
@@ -107,7 +112,7 @@ class OpenAIEngine:
             done(completions[-1])
         return completions
 
-    async def _guarded(self, client: httpx.AsyncClient, request: GenerationRequest) -> AsyncIterator[Delta]:
+    async def _guarded(self, client: httpx.AsyncClient, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         """The answer, with everything that can go wrong as its last delta."""
         if not self._ready:
             yield Delta("", (), "error", "the engine takes no requests")
@@ -117,22 +122,24 @@ class OpenAIEngine:
         try:
             for attempt in range(self._retries + 1):
                 try:
-                    async for delta in _until(request.deadline, self._asked(client, request)):
-                        yield delta
+                    async with aclosing(self._asked(client, request)) as deltas:
+                        async for delta in _until(request.deadline, deltas):
+                            yield delta
                     return
-                except _Refused as refusal:
-                    if refusal.pause_s is None or attempt == self._retries:
+                except _RefusedError as refusal:
+                    if not refusal.worth_retrying or attempt == self._retries:
                         raise
-                    await asyncio.sleep(min(refusal.pause_s or 2.0**attempt, LONGEST_PAUSE_S))
+                    pause = FIRST_PAUSE_S * 2**attempt if refusal.pause_s is None else refusal.pause_s
+                    await asyncio.sleep(min(pause, LONGEST_PAUSE_S))
         except TimeoutError:
             yield Delta("", (), "deadline")
-        except (_Refused, httpx.HTTPError, ValueError) as error:
+        except (_RefusedError, httpx.HTTPError, ValueError) as error:
             yield Delta("", (), "error", str(error) or type(error).__name__)
         finally:
             self._running -= 1
 
-    async def _asked(self, client: httpx.AsyncClient, request: GenerationRequest) -> AsyncIterator[Delta]:
-        """One attempt. Raises _Refused before the first token, ValueError for what is no such stream."""
+    async def _asked(self, client: httpx.AsyncClient, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        """One attempt. Raises _RefusedError before the first token, ValueError for what is no such stream."""
         try:
             async with client.stream("POST", self._url, json=self._body(request)) as response:
                 if response.status_code != 200:
@@ -147,7 +154,7 @@ class OpenAIEngine:
                     if reason:
                         return
         except httpx.ConnectError as error:
-            raise _Refused(f"no connection: {error}", pause_s=0.0) from None
+            raise _RefusedError(f"no connection: {error}", worth_retrying=True) from None
         raise ValueError("the server's answer broke off")
 
     def _body(self, request: GenerationRequest) -> dict[str, Any]:
@@ -181,7 +188,7 @@ def _piece(event: Any) -> tuple[str, FinishReason | None]:
     return text, reason
 
 
-def _refusal(response: httpx.Response, body: bytes) -> _Refused:
+def _refusal(response: httpx.Response, body: bytes) -> _RefusedError:
     """What a status other than 200 means, with the server's message and the pause it asks for."""
     try:
         error = json.loads(body)["error"]
@@ -189,11 +196,11 @@ def _refusal(response: httpx.Response, body: bytes) -> _Refused:
     except (ValueError, KeyError, TypeError):
         message = body[:200].decode("utf-8", "replace")
     wanted = response.headers.get("retry-after", "")
-    pause = float(wanted) if wanted.isdigit() else 0.0
-    return _Refused(f"HTTP {response.status_code}: {message}", pause if response.status_code in RETRY_STATUS else None)
+    pause = float(wanted) if wanted.isdigit() else None
+    return _RefusedError(f"HTTP {response.status_code}: {message}", response.status_code in RETRY_STATUS, pause)
 
 
-async def _until(deadline: float | None, deltas: AsyncIterator[Delta]) -> AsyncIterator[Delta]:
+async def _until(deadline: float | None, deltas: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:
     """The same deltas; TimeoutError when one comes after ``deadline`` (time.monotonic)."""
     while True:
         left = None if deadline is None else max(deadline - time.monotonic(), 0.0)

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from legalqa.engine.loading import Weights, load_model
+from legalqa.engine.slots import Rows, SlotModel
+from legalqa.problems import UserError
+
+IDS = [5, 17, 33, 90, 41, 12, 200, 7]
+# What bf16 keys and values, and weights of that form, do to logits of size 1 of the tiny model.
+TOLERANCE: dict[Weights, float] = {"fp32": 5e-3, "bf16": 3e-2, "int8": 3e-2}
+
+
+@pytest.mark.parametrize("weights", ["fp32", "bf16", "int8"])
+def test_same_logits_as_transformers(tiny: Path, weights: Weights) -> None:
+    plain = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    with torch.inference_mode():
+        expected = plain(torch.tensor([IDS])).logits[0]
+    model = SlotModel(load_model(tiny, None, weights), slots=3, length=32)
+    read = model.forward([Rows(1, 0, IDS[:5])])[0]
+    assert torch.allclose(read, expected[4], atol=TOLERANCE[weights])
+    for at in (5, 6, 7):
+        written = model.forward([Rows(1, at, IDS[at : at + 1])])[0]
+        assert torch.allclose(written, expected[at], atol=TOLERANCE[weights])
+
+
+def test_a_sequence_does_not_see_its_neighbours(tiny: Path) -> None:
+    model = SlotModel(load_model(tiny, None, "int8"), slots=3, length=32)
+    alone = model.forward([Rows(0, 0, IDS)])[0]
+    step = model.forward([Rows(0, 8, [3])])[0]
+    together = model.forward([Rows(2, 0, [9, 9, 9]), Rows(1, 0, IDS), Rows(0, 0, [1] * 20)])[1]
+    assert torch.equal(alone, together)
+    assert torch.equal(step, model.forward([Rows(0, 20, [5, 6]), Rows(1, 8, [3]), Rows(2, 3, [4])])[1])
+
+
+def test_answer_loss_is_the_mean_of_transformers(tiny: Path) -> None:
+    plain = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    labels = torch.tensor([[-100, -100, -100, *IDS[3:]]])
+    with torch.inference_mode():
+        expected = float(plain(torch.tensor([IDS]), labels=labels).loss)
+    model = SlotModel(load_model(tiny, None, "fp32"), slots=1, length=32)
+    loss, tokens = model.answer_loss(IDS, [0, 0, 0, 1, 1, 1, 1, 1])
+    assert tokens == 5
+    assert loss / tokens == pytest.approx(expected, abs=1e-3)
+
+
+def test_windowed_attention_is_refused(tiny: Path) -> None:
+    plain = load_model(tiny, None, "fp32")
+    plain.config.layer_types = ["full_attention", "sliding_attention"]
+    with pytest.raises(UserError, match="sliding_attention"):
+        SlotModel(plain, slots=1, length=8)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=str(tmp_path)):
+        load_model(tmp_path, None, "int8")

@@ -1,0 +1,174 @@
+import asyncio
+import threading
+import time
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from legalqa.engine.interface import Completion, Delta, GenerationRequest
+from legalqa.engine.transformers_engine import TransformersEngine
+from legalqa.prompt import Prompt
+from legalqa.records import Message
+
+QUESTIONS = [
+    "离婚",
+    "公司不给加班费，怎么办？",
+    "房东要提前收回房子",
+    "借条没有写还款日期",
+    "a",
+    "邻居漏水把我家的墙泡坏了，他不肯赔",
+]
+
+
+def _request(prompt: Prompt, question: str, new: int = 24, **more: object) -> GenerationRequest:
+    ids = prompt.completion([Message(role="user", content=question)])
+    return replace(GenerationRequest(ids, new), **more)  # type: ignore[arg-type]
+
+
+def _all(deltas: list[Delta]) -> Completion:
+    return Completion(
+        "".join(d.text for d in deltas), tuple(t for d in deltas for t in d.token_ids), deltas[-1].finish_reason or "stop"
+    )
+
+
+async def _stream(engine: TransformersEngine, request: GenerationRequest) -> list[Delta]:
+    return [delta async for delta in engine.stream(request)]
+
+
+def test_a_batch_gives_the_tokens_of_single_requests(engine: TransformersEngine, prompt: Prompt) -> None:
+    requests = [_request(prompt, question, new=10 + 3 * n) for n, question in enumerate(QUESTIONS)]
+    alone = [engine.generate_many([request])[0] for request in requests]
+    assert engine.generate_many(requests) == alone
+    assert [len(c.token_ids) for c in alone] == [10 + 3 * n for n in range(len(QUESTIONS))]
+    assert {c.finish_reason for c in alone} == {"length"}
+
+
+def test_tokens_equal_transformers_greedy_search(tiny: Path, prompt: Prompt) -> None:
+    engine = TransformersEngine(tiny, None, prompt, weights="fp32", max_context=256)
+    engine.start()
+    request = _request(prompt, QUESTIONS[1], new=12)
+    ours = engine.generate_many([request])[0].token_ids
+    engine.stop()
+    plain = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    theirs = plain.generate(torch.tensor([list(request.prompt_ids)]), max_new_tokens=12, do_sample=False)
+    assert list(ours) == theirs[0, len(request.prompt_ids) :].tolist()
+
+
+def test_streams_hold_whole_characters_and_add_up(engine: TransformersEngine, prompt: Prompt) -> None:
+    request = _request(prompt, QUESTIONS[0], new=40, temperature=1.5, seed=3)
+    whole = engine.generate_many([request])[0]
+    deltas = asyncio.run(_stream(engine, request))
+    assert replace(_all(deltas), prompt_tokens=whole.prompt_tokens) == whole
+    assert all("\ufffd" not in delta.text for delta in deltas)
+    assert [delta.finish_reason for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
+
+
+def test_a_seed_gives_the_same_tokens_whatever_runs_beside(engine: TransformersEngine, prompt: Prompt) -> None:
+    drawn = _request(prompt, QUESTIONS[2], temperature=1.0, top_p=0.9, seed=11)
+    alone = engine.generate_many([drawn])[0]
+    others = [_request(prompt, question, temperature=1.0) for question in QUESTIONS[:3]]
+    assert engine.generate_many([*others, drawn])[3] == alone
+
+
+def test_more_requests_than_slots_are_all_answered_in_order(engine: TransformersEngine, prompt: Prompt) -> None:
+    requests = [_request(prompt, f"第{n}个问题", new=n % 5 + 1) for n in range(23)]
+    seen: list[Completion] = []
+    completions = engine.generate_many(requests, done=seen.append)
+    assert [len(c.token_ids) for c in completions] == [n % 5 + 1 for n in range(23)]
+    assert seen == completions
+    assert engine.health().running == engine.health().waiting == 0
+
+
+def test_a_stop_string_ends_the_answer_before_it(engine: TransformersEngine, prompt: Prompt) -> None:
+    whole = engine.generate_many([_request(prompt, QUESTIONS[3], new=40, temperature=1.0, seed=5)])[0]
+    stop = whole.text[4:6]
+    cut = engine.generate_many([_request(prompt, QUESTIONS[3], new=40, temperature=1.0, seed=5, stop=(stop,))])[0]
+    assert (cut.text, cut.finish_reason) == (whole.text.split(stop)[0], "stop")
+
+
+def test_the_end_token_ends_the_answer_and_is_not_part_of_it(tiny: Path, prompt: Prompt) -> None:
+    request = _request(prompt, QUESTIONS[1], new=24)
+    engine = TransformersEngine(tiny, None, prompt, max_context=256)
+    engine.start()
+    tokens = engine.generate_many([request])[0].token_ids
+    engine.stop()
+    end = tokens[5]
+    ending = Prompt.from_base(tiny)
+    ending.stop_ids = frozenset({end})
+    engine = TransformersEngine(tiny, None, ending, max_context=256)
+    engine.start()
+    completion = engine.generate_many([request])[0]
+    engine.stop()
+    assert (completion.finish_reason, completion.token_ids) == ("stop", tokens[: tokens.index(end)])
+
+
+def test_bad_requests_fail_alone(engine: TransformersEngine, prompt: Prompt) -> None:
+    good = _request(prompt, QUESTIONS[0], new=4)
+    bad = [replace(good, prompt_ids=()), replace(good, max_new_tokens=0), replace(good, max_new_tokens=1000)]
+    completions = engine.generate_many([bad[0], good, bad[1], bad[2]])
+    assert [c.finish_reason for c in completions] == ["error", "length", "error", "error"]
+    assert "256 fit" in completions[3].error
+
+
+def test_a_deadline_ends_waiting_and_running_requests(engine: TransformersEngine, prompt: Prompt) -> None:
+    past = _request(prompt, QUESTIONS[0], deadline=time.monotonic() - 1)
+    soon = _request(prompt, QUESTIONS[1], new=200, deadline=time.monotonic() + 0.05)
+    completions = engine.generate_many([past, soon])
+    assert [c.finish_reason for c in completions] == ["deadline", "deadline"]
+    assert completions[0].token_ids == ()
+    assert len(completions[1].token_ids) < 200
+
+
+def test_closing_a_stream_frees_its_slot_within_one_step(engine: TransformersEngine, prompt: Prompt) -> None:
+    async def first_two() -> None:
+        async with aclosing(engine.stream(_request(prompt, QUESTIONS[2], new=200))) as deltas:
+            await anext(deltas)
+            await anext(deltas)
+
+    asyncio.run(first_two())
+    engine.generate_many([_request(prompt, QUESTIONS[0], new=1)])
+    assert engine.health().running == 0
+
+
+def test_a_failing_step_is_told_and_the_engine_goes_on(
+    engine: TransformersEngine, prompt: Prompt, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert engine._model is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._model, "forward", lambda _rows: 1 / 0)
+        failed = engine.generate_many([_request(prompt, QUESTIONS[0]), _request(prompt, QUESTIONS[1])])
+    assert {(c.finish_reason, c.error) for c in failed} == {("error", "ZeroDivisionError: division by zero")}
+    assert "failed" in caplog.text
+    assert engine.generate_many([_request(prompt, QUESTIONS[0], new=2)])[0].finish_reason == "length"
+
+
+def test_stop_lets_running_answers_end_then_cancels_and_refuses(tiny: Path, prompt: Prompt) -> None:
+    engine = TransformersEngine(tiny, None, prompt, max_batch=1, max_context=256)
+    short, long = _request(prompt, QUESTIONS[0], new=3), _request(prompt, QUESTIONS[0], new=200)
+    for drain_s, request, reason in ((60.0, short, "length"), (0.0, long, "cancelled")):
+        engine.start()
+        results: list[Completion] = []
+        caller = threading.Thread(target=lambda asked=request, into=results: into.extend(engine.generate_many([asked])))
+        caller.start()
+        while not (engine.health().running or engine.health().waiting or results):
+            time.sleep(0.0005)
+        engine.stop(drain_s)
+        caller.join()
+        assert results[0].finish_reason == reason
+        assert not engine.health().alive
+        assert engine.generate_many([request])[0].error == "the engine takes no requests"
+
+
+def test_health_tells_work_and_measured_speed(engine: TransformersEngine, prompt: Prompt) -> None:
+    engine.generate_many([_request(prompt, QUESTIONS[0], new=5)])
+    health = engine.health()
+    assert health.alive
+    assert health.ready
+    assert health.last_step_age_s == 0.0  # nothing to do: no step is due
+    assert health.prefill_tokens_per_s > 0
+    assert health.decode_tokens_per_s > 0
+    assert health.estimate(100, 10, max_batch=4).total_s > health.estimate(10, 10, max_batch=4).total_s
