@@ -66,5 +66,5 @@ def _adapter(base: Path, folder: Path) -> Path:
         for name, weights in model.named_parameters():
             if "lora_B" in name:
                 weights.fill_(0.01)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_embedding_layers=False)
     return folder
