@@ -3,8 +3,10 @@
 Importing the package sets, in this one place, what every tool must know before it is imported: no telemetry leaves the
 machine, no hub is asked unless a stage wants it, and OpenMP threads sleep while they wait (spinning threads cost a
 factor of ten on a machine whose cores are busy). A value already in the environment wins.
+Libraries that warn about each other's missing accelerators are told to speak only of errors.
 """
 
+import logging
 import os
 
 QUIET_ENVIRONMENT = {
@@ -19,8 +21,12 @@ QUIET_ENVIRONMENT = {
     "GOMP_SPINCOUNT": "0",
     "PYTHONHASHSEED": "0",
     "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
     "PYTHONUTF8": "1",
 }
 
 for _name, _value in QUIET_ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
+
+for _name in ("bitsandbytes", "torch.utils._pytree", "torchao"):
+    logging.getLogger(_name).setLevel(logging.ERROR)

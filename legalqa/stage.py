@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ from legalqa.problems import UserError
 def stage(name: str) -> Iterator[None]:
     """Run a stage's main. A UserError or an OSError (disk full, no permission) ends it with one message and exit code 1."""
     started = time.monotonic()
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries about each other's next versions
     try:
         yield
     except UserError as error:
