@@ -92,11 +92,11 @@ class NearDuplicates(Block):
 
 class ConvertParams(Block):
     replies: Literal["best", "all", "best_else_first", "longest"]
-    clean: list[Literal["html", "control", "full_width", "furniture", "greeting", "whitespace"]]
+    clean: list[Literal["html", "control", "full_width", "furniture", "repeats", "greeting", "whitespace"]]
     mask: list[Literal["email", "id_card", "bank_card", "wechat", "qq", "phone", "plate", "address"]]
     question_length: Lengths
     reply_length: Lengths
-    advertising: Literal["drop", "keep"]
+    advertising: Literal["cut", "drop", "keep"]
     empty_advice: Literal["drop", "keep"]
     repealed_law: Literal["drop", "keep"]
     boilerplate: int = Key(ge=0)

@@ -23,12 +23,13 @@ def main(data: DataParams, params: ConvertParams) -> None:
 
     ledger = converting.opened(table)
     frame = converting.prepared(table.frame, params, ledger)
+    frame = converting.eligible(frame, params, ledger)
     frame = converting.screened(frame, params, ledger)
     frame = converting.deduplicated(frame, ledger)
     conflicts = choosing.conflicts(frame)
-    choice = converting.chosen(frame, params, ledger)
-    answers = converting.grouped(frame.loc[choice.answers], choice.references, params.near_duplicates, ledger)
-    references = choice.references[choice.references.isin(answers.index)]
+    answers, references = converting.chosen(frame, params, ledger)
+    answers = converting.grouped(answers, references, params.near_duplicates, ledger)
+    references = references[references.isin(answers.index)]
 
     ledger.check(kept=len(answers) + len(references))
     summary = ledger.summary() | {"conversations": len(answers), "groups": answers["group"].nunique()}

@@ -1,20 +1,9 @@
 """One question, several replies: which of them becomes the answer, which stay as references."""
 
-from dataclasses import dataclass
-
 import pandas as pd
 
 from legalqa.data.asking import key
 from legalqa.problems import Problem, UserError
-
-
-@dataclass(frozen=True)
-class Choice:
-    """``answers``: records whose reply is learnt. ``references``: record of a further best reply -> record of its answer."""
-
-    answers: pd.Index
-    references: pd.Series
-    dropped: dict[str, pd.Index]
 
 
 def require_best(frame: pd.DataFrame, replies: str, tells_best: bool) -> None:
@@ -28,30 +17,21 @@ def require_best(frame: pd.DataFrame, replies: str, tells_best: bool) -> None:
     raise UserError(Problem(f"convert.replies: {replies}", found, "at least one best reply", fix))
 
 
-def choose(frame: pd.DataFrame, replies: str) -> Choice:
-    """Choose among the records of each question. ``frame``: reply, best, asked (the question's key), in record order."""
+def choose(frame: pd.DataFrame, replies: str) -> tuple[pd.Index, pd.Series]:
+    """The records whose reply is learnt, and the further best replies: a series of answer records indexed by their record.
+
+    ``frame``: reply, best, asked (the question's key), in record order.
+    """
     best = frame["best"].fillna(False).astype(bool)
     if replies == "all":
-        return Choice(frame.index, pd.Series(dtype="int64"), {})
-    if replies == "longest":
-        lengths = frame["reply"].str.len()
-        answers = lengths.sort_values(ascending=False, kind="stable").index
-        answers = pd.Index(frame.loc[answers].groupby("asked", sort=False).head(1).index.sort_values())
-    else:
-        ranked = frame.assign(rank=(~best).astype(int)).sort_values("rank", kind="stable")
-        answers = pd.Index(ranked.groupby("asked", sort=False).head(1).index.sort_values())
-    dropped: dict[str, pd.Index] = {}
-    if replies == "best":
-        dropped["no_best_reply"] = frame.index[~frame["asked"].isin(frame["asked"][best])]
-        answers = answers.difference(dropped["no_best_reply"])
-    by_question = pd.Series(answers, index=frame["asked"].loc[answers].array)
-    others = frame.index.difference(answers)
-    references = others[best.loc[others].to_numpy()]
-    rest = others.difference(references)
-    dropped["not_chosen"] = rest.difference(dropped.get("no_best_reply", rest[:0]))
-    return Choice(
-        answers, pd.Series(by_question.loc[frame["asked"].loc[references].array].to_numpy(), index=references), dropped
-    )
+        return frame.index, pd.Series(dtype="int64")
+    rank = -frame["reply"].str.len() if replies == "longest" else (~best).astype(int)
+    ranked = frame["asked"].loc[rank.sort_values(kind="stable").index]
+    answers = ranked.index[~ranked.duplicated()].sort_values()
+    answered = pd.Series(answers, index=frame["asked"].loc[answers].array)
+    further = best.drop(index=answers)
+    further = further[further].index
+    return answers, pd.Series(answered.loc[frame["asked"].loc[further].array].to_numpy(), index=further)
 
 
 def conflicts(frame: pd.DataFrame) -> list[dict[str, object]]:

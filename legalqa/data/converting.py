@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from legalqa.data import areas, asking, choosing, cleaning, duplicates, privacy, screening
-from legalqa.data.choosing import Choice
+from legalqa.data import areas, asking, choosing, cleaning, duplicates, privacy, screening, selling
 from legalqa.data.ledger import Ledger
 from legalqa.data.reading import Table
 from legalqa.params import ConvertParams, Lengths, NearDuplicates
@@ -42,14 +41,19 @@ def prepared(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.D
     return pd.DataFrame({**texts, "is_best": frame["is_best"], "best": frame["best"], "asked": asked})
 
 
+def eligible(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.DataFrame:
+    """Without the records that can't train: under ``replies: best`` all that are not best, so that nothing counts them."""
+    if params.replies != "best":
+        return frame
+    return _without(frame, ~frame["best"].fillna(False).astype(bool), "not_best", ledger)
+
+
 def screened(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.DataFrame:
     """Without what can't or should not be learnt. The first reason that applies is the one told."""
     frame = _without(frame, frame["asked"] == "", "empty_prompt", ledger)
     frame = _without(frame, frame["reply"].isna(), "empty_reply", ledger)
-    for name, column, limits in (("question", "prompt", params.question_length), ("reply", "reply", params.reply_length)):
-        frame = _within(frame, column, limits, name, ledger)
+    frame = _unsold(frame, params, ledger)
     for name, keep, test in (
-        ("advertising", params.advertising, screening.advertising),
         ("empty_advice", params.empty_advice, screening.empty_advice),
         ("repealed_law", params.repealed_law, screening.repealed_law),
     ):
@@ -57,10 +61,22 @@ def screened(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.D
         ledger.mark(frame.index[flagged], name)
         if keep == "drop":
             frame = _without(frame, flagged, name, ledger)
+    for name, column, limits in (("question", "prompt", params.question_length), ("reply", "reply", params.reply_length)):
+        frame = _within(frame, column, limits, name, ledger)
     if params.boilerplate:
         shared = screening.shared_by(frame["reply"], frame["asked"])
         frame = _without(frame, shared > params.boilerplate, "boilerplate", ledger)
     return frame
+
+
+def _unsold(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.DataFrame:
+    """Without advertising: its clauses cut out, or the replies that hold any dropped."""
+    replies, sold = selling.cut_column(frame["reply"])
+    ledger.mark(sold, "advertising")
+    if params.advertising == "keep":
+        return frame
+    worthless = replies == "" if params.advertising == "cut" else pd.Series(frame.index.isin(sold), index=frame.index)
+    return _without(frame.assign(reply=replies), worthless, "advertising", ledger)
 
 
 def _within(frame: pd.DataFrame, column: str, limits: Lengths, name: str, ledger: Ledger) -> pd.DataFrame:
@@ -82,12 +98,11 @@ def deduplicated(frame: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
     return _without(frame, doubled, "duplicate", ledger)
 
 
-def chosen(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> Choice:
-    """Which replies are learnt and which stay as references; the rest is dropped."""
-    choice = choosing.choose(frame, params.replies)
-    for reason, records in choice.dropped.items():
-        ledger.drop(records, reason)
-    return choice
+def chosen(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> tuple[pd.DataFrame, pd.Series]:
+    """The answers that are learnt, and which further best replies stay as their references; the rest is dropped."""
+    answers, references = choosing.choose(frame, params.replies)
+    ledger.drop(frame.index.difference(answers).difference(references.index), "not_chosen")
+    return frame.loc[answers], references
 
 
 def grouped(answers: pd.DataFrame, references: pd.Series, limits: NearDuplicates, ledger: Ledger) -> pd.DataFrame:

@@ -1,0 +1,63 @@
+"""Personal data: precision and recall on sentences written for this test, and what must stay to the letter."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from legalqa.data import privacy
+from legalqa.data.cells import matches
+
+MARK = re.compile(r"\{(\w+)\|([^}]*)\}")
+LINES = Path(__file__).with_name("privacy_sentences.txt").read_text(encoding="utf-8").splitlines()
+
+
+def _labelled(line: str) -> tuple[str, set[tuple[int, int, str]]]:
+    """A sentence without its {kind|text} marks, and the spans they stand for."""
+    text, spans = "", set()
+    end = 0
+    for match in MARK.finditer(line):
+        text += line[end : match.start()]
+        spans.add((len(text), len(text) + len(match[2]), match[1]))
+        text += match[2]
+        end = match.end()
+    return text + line[end:], spans
+
+
+SENTENCES = [_labelled(line) for line in LINES]
+
+
+def _found(text: str) -> set[tuple[int, int, str]]:
+    return {(item.start, item.end, item.kind) for item in privacy.find(text)}
+
+
+def test_there_are_enough_sentences() -> None:
+    assert len(SENTENCES) >= 300
+    assert {kind for _, spans in SENTENCES for *_, kind in spans} == set(privacy.MASKS)
+
+
+def test_precision_and_recall_by_exact_span_and_kind() -> None:
+    right = wrong = missed = 0
+    report = []
+    for text, gold in SENTENCES:
+        found = _found(text)
+        right += len(found & gold)
+        wrong += len(found - gold)
+        missed += len(gold - found)
+        if found != gold:
+            report.append(f"{text}: found {sorted(found - gold)}, missed {sorted(gold - found)}")
+    precision, recall = right / (right + wrong), right / (right + missed)
+    assert precision >= 0.98, "\n".join(report)
+    assert recall >= 0.98, "\n".join(report)
+
+
+def test_nothing_personal_stays_after_masking() -> None:
+    for text, _ in SENTENCES:
+        assert not privacy.find(privacy.mask(text)), text
+
+
+def test_the_cheap_pattern_misses_nothing_that_the_exact_one_finds() -> None:
+    texts = pd.Series([text for text, _ in SENTENCES], dtype="str")
+    triggered = matches(texts, privacy.TRIGGER)
+    assert not [text for text, hit in zip(texts, triggered, strict=True) if privacy.find(text) and not hit]
