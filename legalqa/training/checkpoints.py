@@ -56,7 +56,7 @@ class Checkpoints:
         steps = self._steps()
         for step in steps[:-KEPT]:
             if step != best:
-                shutil.rmtree(self.step_folder(step))
+                self._remove(step)
 
     def newest_whole(self) -> tuple[int | None, list[str]]:
         """Step of the newest whole checkpoint, and a line on each newer one that can't be used (it is removed)."""
@@ -66,13 +66,17 @@ class Checkpoints:
             if trouble is None:
                 return step, said
             said.append(f"checkpoint-{step}: {trouble}; it is removed and the one before is used")
-            shutil.rmtree(self.step_folder(step))
+            self._remove(step)
         return None, said
 
     def layout(self, step: int) -> dict[str, Any]:
         """What a whole checkpoint was made with."""
         layout: dict[str, Any] = read_json(self.step_folder(step) / SEAL)["layout"]
         return layout
+
+    def _remove(self, step: int) -> None:
+        (self.step_folder(step) / SEAL).unlink(missing_ok=True)  # first, so that half a removal leaves no whole checkpoint
+        shutil.rmtree(self.step_folder(step))
 
     def _steps(self) -> list[int]:
         return sorted(int(path.name.rpartition("-")[2]) for path in self.folder.glob("checkpoint-*"))

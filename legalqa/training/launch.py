@@ -31,7 +31,7 @@ def launch(job: Job, report: Callable[[dict[str, float], int], None]) -> Outcome
     end of the grace time, kills them. Raises UserError when the training failed or a process died.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(job.folder / LOCK):
+    with locked(job.folder / LOCK):
         for name in (STOP, OUTCOME):
             (job.folder / name).unlink(missing_ok=True)
         _trim(job.folder / LOG, job.resume or 0)
@@ -115,7 +115,8 @@ def _environment(job: Job) -> dict[str, str]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock that the training processes wait for. Raises UserError when another launcher holds it."""
     with path.open("w") as stream:
         deadline = time.monotonic() + LOCK_PATIENCE
         while True:

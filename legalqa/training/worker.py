@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from legalqa.files import read_json
-from legalqa.problems import UserError
+from legalqa.problems import Problem, UserError
 from legalqa.training.job import DEV, LOG, STOP, TRAIN, Job, Outcome
 from legalqa.training.launch import wait_for_end_of_launcher
 from legalqa.training.packing import Samples, lay_out, plan_steps
@@ -80,7 +80,8 @@ def _train(job: Job, rank: int) -> Outcome:
         callbacks.append(Report(job.folder / LOG, learn, max(1, round(len(train) / params.batch))))
     trainer = LoraTrainer(model, arguments, learn, judge, job, callbacks=callbacks)
     if not trainer.is_deepspeed_enabled or trainer.args.world_size != world:
-        raise RuntimeError(f"DeepSpeed is off or sees {trainer.args.world_size} processes instead of {world}")
+        found = f"DeepSpeed {'on' if trainer.is_deepspeed_enabled else 'off'}, {trainer.args.world_size} process(es)"
+        raise UserError(Problem("train", found, f"DeepSpeed on, {world} process(es)", "start it by `dvc repro train`"))
     trainer.train(resume_from_checkpoint=str(job.checkpoints.step_folder(job.resume)) if job.resume else None)
     return _outcome(trainer.state, flow.stopped, trainable, sum(learn.tokens[: trainer.state.global_step]))
 
@@ -139,7 +140,7 @@ def _deepspeed(job: Job) -> dict[str, Any]:
 def _model(job: Job) -> tuple[Any, int]:
     """The base with LoRA, its head returning the answer loss, and how many parameters train."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging as hf_logging
 
     from legalqa.training import lora, loss
@@ -147,7 +148,11 @@ def _model(job: Job) -> tuple[Any, int]:
     hf_logging.disable_progress_bar()
     dtype = torch.bfloat16 if job.machine.precision == "bf16" else torch.float32
     attention = loss.PACKED_ATTENTION if job.params.layout == "packed" else "sdpa"
-    base = AutoModelForCausalLM.from_pretrained(job.base, dtype=dtype, attn_implementation=attention)
+    four_bit = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=True
+    )
+    quantised = {"quantization_config": four_bit} if job.params.quantise == "nf4" else {}
+    base = AutoModelForCausalLM.from_pretrained(job.base, dtype=dtype, attn_implementation=attention, **quantised)
     base.config.use_cache = False
     model = lora.attach(base, job.params.lora)
     loss.install(base)
