@@ -79,7 +79,7 @@ class Prompt:
         extras = json.loads(files.get("tokenizer_config.json", b"{}"))
         tokenizer = _tokenizer(files)
         vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
-        template = pick(vocabulary.keys(), json.dumps(extras.get("chat_template") or "")) or _plain(folder, vocabulary, extras)
+        template = pick(vocabulary.keys(), json.dumps(extras.get("chat_template") or "")) or _plain(folder, tokenizer, extras)
         stops = {vocabulary[token] for token in (template.end, *template.stops) if token in vocabulary}
         stops.update(_ids(generation.get("eos_token_id")), _ids(config.get("eos_token_id")))
         pads = [*_ids(generation.get("pad_token_id")), *_ids(config.get("pad_token_id"))]
@@ -218,12 +218,13 @@ class Prompt:
         return question[max(starts[tokens], 1) :]
 
 
-def _plain(folder: Path, vocabulary: dict[str, int], extras: dict[str, Any]) -> Template:
+def _plain(folder: Path, tokenizer: Tokenizer, extras: dict[str, Any]) -> Template:
     end, begin = _content(extras.get("eos_token")), _content(extras.get("bos_token"))
-    if end not in vocabulary:
+    if end is None or tokenizer.token_to_id(end) is None:
         fix = "name one of the vocabulary's tokens in tokenizer_config.json"
         raise UserError(Problem(str(folder), "a tokenizer without role tokens and without end of text", "eos_token", fix))
-    return plain(end, begin if extras.get("add_bos_token") and begin in vocabulary else None)
+    puts_it_first = begin is not None and tokenizer.encode("x").tokens[:1] == [begin]
+    return plain(end, begin if puts_it_first else None)
 
 
 def _tokenizer(files: dict[str, bytes]) -> Tokenizer:

@@ -38,7 +38,7 @@ def _write(params: BaseParams, folder: Path) -> Identity:
             assert params.path
             source = Path(params.path).expanduser()
             local.write(source, folder)
-            return Identity.of(folder, params.name or source.resolve().name, "local")
+            return Identity.of(folder, params.name or source.resolve().name, "local", licence=local.licence(source))
 
 
 def _check_hash(identity: Identity, expected: str | None) -> None:

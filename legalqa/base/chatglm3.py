@@ -102,7 +102,7 @@ def write_weights(shards: list[Path], folder: Path, config: dict[str, Any]) -> t
 def native_weights(name: str, tensor: torch.Tensor, config: dict[str, Any]) -> list[tuple[str, torch.Tensor]]:
     """One original tensor as GLM's: renamed; query, key and value apart; the table of rotary frequencies left out."""
     if name in OUTSIDE:
-        return [(OUTSIDE[name], tensor.clone())]
+        return [(OUTSIDE[name], tensor)]
     match name.split("."):
         case ["transformer", "rotary_pos_emb", "inv_freq"]:
             return []
@@ -115,7 +115,7 @@ def native_weights(name: str, tensor: torch.Tensor, config: dict[str, Any]) -> l
                 for part, rows in zip("qkv", parts, strict=True)
             ]
         case ["transformer", "encoder", "layers", layer, *block, kind] if ".".join(block) in IN_LAYER:
-            return [(f"model.layers.{layer}.{IN_LAYER['.'.join(block)]}.{kind}", tensor.clone())]
+            return [(f"model.layers.{layer}.{IN_LAYER['.'.join(block)]}.{kind}", tensor)]
     raise UserError(Problem(name, "unknown weight", "the weights of an original ChatGLM3 checkpoint"))
 
 

@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import logging
 
 from legalqa.base import space
 from legalqa.problems import Problem, UserError
@@ -73,8 +74,10 @@ def _endpoint() -> str:
 @contextmanager
 def _online(repository: str, revision: str) -> Iterator[None]:
     """Let the hub's library out, and say in one sentence why it failed."""
-    before = constants.HF_HUB_OFFLINE
+    before, verbosity = constants.HF_HUB_OFFLINE, logging.get_verbosity()
     constants.HF_HUB_OFFLINE = False
+    logging.set_verbosity_error()  # not a warning for each of its five tries
+    print(f"asking {_endpoint()} for {repository}", flush=True)
     where = f"{repository} at {revision} ({_endpoint()})"
     try:
         yield
@@ -94,3 +97,4 @@ def _online(repository: str, revision: str) -> Iterator[None]:
         raise UserError(Problem(where, "the hub can't be reached", fix=fix)) from None
     finally:
         constants.HF_HUB_OFFLINE = before
+        logging.set_verbosity(verbosity)

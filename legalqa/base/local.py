@@ -1,6 +1,7 @@
 """A checkpoint folder, own or a hub's snapshot -> a plain folder: checked, without code, without pickle."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ def write(source: Path, folder: Path) -> None:
         if (source / name).exists():
             shutil.copyfile(source / name, folder / name)
     _write_tokenizer(source, folder, vocabulary=config["vocab_size"])
+
+
+def licence(source: Path) -> str:
+    """What the model card's header says, or ""."""
+    card = source / "README.md"
+    header = re.match(r"---\n(.*?)\n---\n", card.read_text(encoding="utf-8"), re.DOTALL) if card.is_file() else None
+    stated = re.search(r"^license: *(\S+) *$", header[1], re.MULTILINE) if header else None
+    return stated[1] if stated else ""
 
 
 def _config(source: Path) -> dict[str, Any]:

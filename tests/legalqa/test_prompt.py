@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, processors
 
 from legalqa.base import chatglm3
 from legalqa.files import read_json, write_json
@@ -240,6 +241,19 @@ def test_files_missing_or_damaged(prompts: dict[str, Prompt], tmp_path: Path) ->
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"tokenizer\.json: missing"):
         Prompt.load(tmp_path)
+
+
+def test_plain_begins_as_the_tokenizer_does(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folders["never-taught-to-chat"], tmp_path / "base"))
+    write_json(folder / "tokenizer_config.json", read_json(folder / "tokenizer_config.json") | {"bos_token": "<pad>"})
+    assert Prompt.from_base(folder).template.begin == ()
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    special = [("<pad>", tokenizer.token_to_id("<pad>"))]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<pad> $A", special_tokens=special)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    question = [Message(role="user", content="问")]
+    bare = Prompt.from_base(folders["never-taught-to-chat"]).completion(question)
+    assert Prompt.from_base(folder).completion(question) == [special[0][1], *bare]
 
 
 def test_no_role_and_no_end(folders: dict[str, Path], tmp_path: Path) -> None:

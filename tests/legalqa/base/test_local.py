@@ -75,6 +75,21 @@ def test_tokenizer_of_older_files(source: Path, tmp_path: Path) -> None:
     assert after.stop_ids == before.stop_ids
 
 
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        ("---\nlanguage: zh\nlicense: apache-2.0\n---\n# Model\n", "apache-2.0"),
+        ("---\nlanguage: zh\n---\nlicense: no\n", ""),
+        ("license: no\n", ""),
+        (None, ""),
+    ],
+)
+def test_licence_of_the_model_card(tmp_path: Path, card: str | None, expected: str) -> None:
+    if card is not None:
+        (tmp_path / "README.md").write_text(card, encoding="utf-8")
+    assert local.licence(tmp_path) == expected
+
+
 def test_all_reasons_at_once(source: Path, tmp_path: Path) -> None:
     shard(source)
     change(source / "config.json", model_type="own", auto_map={}, quantization_config={"quant_method": "gptq"})
