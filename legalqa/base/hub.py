@@ -76,7 +76,7 @@ def _online(repository: str, revision: str) -> Iterator[None]:
     """Let the hub's library out, and say in one sentence why it failed."""
     before, verbosity = constants.HF_HUB_OFFLINE, logging.get_verbosity()
     constants.HF_HUB_OFFLINE = False
-    logging.set_verbosity_error()  # not a warning for each of its five tries
+    logging.set_verbosity(logging.ERROR)  # not a warning for each of its five tries
     print(f"asking {_endpoint()} for {repository}", flush=True)
     where = f"{repository} at {revision} ({_endpoint()})"
     try:
