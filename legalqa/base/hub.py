@@ -3,6 +3,7 @@
 The project is offline towards the hub (see legalqa/__init__.py); only the functions here go out, for their own length.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import logging
+from huggingface_hub.utils import logging as hub_logging
 
 from legalqa.base import space
 from legalqa.problems import Problem, UserError
@@ -74,9 +75,9 @@ def _endpoint() -> str:
 @contextmanager
 def _online(repository: str, revision: str) -> Iterator[None]:
     """Let the hub's library out, and say in one sentence why it failed."""
-    before, verbosity = constants.HF_HUB_OFFLINE, logging.get_verbosity()
+    before, verbosity = constants.HF_HUB_OFFLINE, hub_logging.get_verbosity()
     constants.HF_HUB_OFFLINE = False
-    logging.set_verbosity(logging.ERROR)  # not a warning for each of its five tries
+    hub_logging.set_verbosity(logging.ERROR)  # not a warning for each of its five tries
     print(f"asking {_endpoint()} for {repository}", flush=True)
     where = f"{repository} at {revision} ({_endpoint()})"
     try:
@@ -97,4 +98,4 @@ def _online(repository: str, revision: str) -> Iterator[None]:
         raise UserError(Problem(where, "the hub can't be reached", fix=fix)) from None
     finally:
         constants.HF_HUB_OFFLINE = before
-        logging.set_verbosity(verbosity)
+        hub_logging.set_verbosity(verbosity)

