@@ -1,8 +1,27 @@
-"""Passages of the knowledge base in a model's question: the same wording for evaluation and service."""
+"""Passages of the knowledge base in a model's question: chosen and worded the same way in evaluation and service."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from legalqa.knowledge.passages import Passage
+from legalqa.knowledge.retrieval import Knowledge
 from legalqa.records import Message
+
+
+def nearest(knowledge: Knowledge, question: str, passages: int, tokens: int, count: Callable[[str], int]) -> list[Passage]:
+    """The best articles and past answers together, best first: at most ``passages``, within ``tokens``.
+
+    Past answers that cite law no longer in force stay out.
+    """
+    hits = knowledge.search(question, passages, "statute") + [
+        hit for hit in knowledge.search(question, passages, "answer") if not hit.passage.stale
+    ]
+    chosen: list[Passage] = []
+    for hit in sorted(hits, key=lambda hit: -hit.score):
+        size = count(hit.passage.title + hit.passage.text)
+        if len(chosen) < passages and size <= tokens:
+            chosen.append(hit.passage)
+            tokens -= size
+    return chosen
 
 
 def grounded(messages: Sequence[Message], passages: Iterable[tuple[str, str]]) -> tuple[Message, ...]:

@@ -214,13 +214,18 @@ class TrainParams(Block):
 # ---------------------------------------------------------------- evaluate
 
 
+Arm = Literal["base", "tuned", "knowledge", "base+knowledge", "tuned+knowledge", "api", "api+knowledge"]
+
+
 class EvaluateParams(Block):
     seed: int = 42
-    arms: list[Literal["base", "tuned", "knowledge"]] = Key(min_length=1)
+    arms: list[Arm] = Key(min_length=1)
     questions: int | None = Key(None, gt=0)
     max_new_tokens: int = Key(160, gt=0)
     weights: Literal["int8", "bf16", "fp32"] = "int8"
     max_batch: int = Key(16, gt=0)
+    passages: int = Key(2, ge=1, le=10)
+    passage_tokens: int = Key(400, gt=0)
     resamples: int = Key(2000, ge=100)
     confidence: float = Key(0.95, gt=0.5, lt=1)
 

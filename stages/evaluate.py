@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from legalqa.evaluation import arms, predictions
+from legalqa.engine.transformers_engine import TransformersEngine
+from legalqa.evaluation import arms, predictions, probe, table
 from legalqa.evaluation.compare import Bootstrap
 from legalqa.evaluation.picture import draw
-from legalqa.evaluation.predictions import Item, Prediction
+from legalqa.evaluation.predictions import Answers, Item
 from legalqa.evaluation.report import render
-from legalqa.evaluation.table import Table
+from legalqa.evaluation.scores import Scorer
+from legalqa.evaluation.slices import slices
 from legalqa.files import read_json, write_json, write_text
 from legalqa.knowledge.retrieval import Knowledge
 from legalqa.params import EvaluateParams, load_params
@@ -16,7 +18,7 @@ from legalqa.records import read_jsonl
 from legalqa.stage import stage
 from legalqa.tracking import add_to_run
 
-TEST = Path("data/splits/test.jsonl")
+TEST, TRAIN = Path("data/splits/test.jsonl"), Path("data/splits/train.jsonl")
 BASE, ADAPTER, KNOWLEDGE = Path("models/base"), Path("models/adapter"), Path("models/knowledge")
 REPORTS = Path("reports/evaluate")
 
@@ -25,33 +27,50 @@ def main(params: EvaluateParams) -> None:
     """Ask every arm, keep the answers, score them, report."""
     questions = predictions.items(read_jsonl(TEST))[: params.questions]
     knowledge = Knowledge.load(KNOWLEDGE)
-    answers = {arm: _answers(arm, questions, knowledge, params) for arm in params.arms} | arms.floors(questions, params.seed)
-    predictions.write(REPORTS / "predictions.jsonl", [answer for arm in answers.values() for answer in arm])
+    answers, probed = ask_all(questions, probe.items(), knowledge, params)
+    predictions.write(REPORTS / "predictions.jsonl", answers)
+    predictions.write(REPORTS / "probe.jsonl", probed)
 
-    table = Table(answers, knowledge.statutes, Bootstrap(len(questions), params.resamples, params.confidence, params.seed))
-    write_json(REPORTS / "scores.json", table.flat())
-    write_json(REPORTS / "items.json", table.items())
-    write_text(REPORTS / "scores.csv", table.csv())
-    draw(table, REPORTS / "scores.png")
-    write_text(REPORTS / "report.html", render(table, answers, knowledge.statutes, params.model_dump(mode="json")))
-    _track(table)
-    print(f"\n{table.text()}\n\n{REPORTS}/report.html shows all answers side by side")
+    scorer = Scorer(knowledge.statutes, (conversation.answer for conversation in read_jsonl(TRAIN)))
+    parts = {arm: [scorer.score(answer) for answer in of] for arm, of in answers.items()}
+    probe_parts = {arm: [probe.score(answer) for answer in of] for arm, of in probed.items()}
+    rows = table.rows(parts, _bootstrap(len(questions), params))
+    rows += table.rows(probe_parts, _bootstrap(len(probe.items()), params))
+    cuts = slices(questions, parts, knowledge.statutes, params)
 
-
-def _answers(arm: str, questions: list[Item], knowledge: Knowledge, params: EvaluateParams) -> list[Prediction]:
-    """One prediction a question."""
-    if arm == "knowledge":
-        return arms.knowledge(arm, questions, knowledge)
-    adapter = ADAPTER if arm == "tuned" else None
-    settings = (params.weights, params.max_new_tokens, params.max_batch)
-    return arms.local_model(arm, questions, BASE, adapter, Prompt.load(ADAPTER), *settings)
-
-
-def _track(table: Table) -> None:
+    write_json(REPORTS / "scores.json", table.flat(rows) | {"questions": len(questions)})
+    write_json(REPORTS / "items.json", table.items([item.key for item in questions], parts))
+    write_text(REPORTS / "scores.csv", table.as_csv(rows))
+    write_text(REPORTS / "slices.csv", table.as_csv(cuts))
+    draw(rows, REPORTS / "scores.png")
+    write_text(REPORTS / "report.html", render(rows, cuts, answers, parts, knowledge.statutes, params))
     with add_to_run(read_json(ADAPTER / "training.json")["train_key"], "evaluate") as run:
-        run.log(table.flat(), step=0)
-        for name in ("report.html", "scores.csv", "predictions.jsonl"):
-            run.artifact(REPORTS / name, "evaluate")
+        run.log(table.flat(rows), step=0)
+        run.artifact(REPORTS, "evaluate")
+    print(f"\n{table.as_text(rows, len(questions))}\n\n{REPORTS}/report.html shows all answers side by side")
+
+
+def ask_all(questions: list[Item], probes: list[Item], knowledge: Knowledge, params: EvaluateParams) -> tuple[Answers, Answers]:
+    """Answers of every arm in the order of the params, floors last; and what each local model says to the general probe."""
+    answers, probed = {}, {}
+    if arms.KNOWLEDGE in params.arms:
+        answers[arms.KNOWLEDGE] = arms.quotations(questions, knowledge)
+    models = dict.fromkeys(arms.model_of(arm) for arm in params.arms if arm != arms.KNOWLEDGE)
+    for model in models:
+        with arms.opened(model, BASE, ADAPTER, Prompt.load(ADAPTER), params) as engine:
+            for arm in params.arms:
+                if engine is not None and arms.model_of(arm) == model:
+                    answers[arm] = arms.ask(arm, engine, questions, knowledge, params)
+            if isinstance(engine, TransformersEngine):
+                probed[model] = arms.with_losses(arms.probe(model, engine, probes), probes, engine)
+                if model in answers:
+                    answers[model] = arms.with_losses(answers[model], questions, engine)
+    ordered = {arm: answers[arm] for arm in params.arms if arm in answers}
+    return ordered | arms.floors(questions, params.seed), probed
+
+
+def _bootstrap(questions: int, params: EvaluateParams) -> Bootstrap:
+    return Bootstrap(questions, params.resamples, params.confidence, params.seed)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What an arm answered, kept before anything is scored: one JSON object a line."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -57,7 +57,12 @@ def items(conversations: Sequence[Conversation]) -> list[Item]:
     return list(found.values())
 
 
-def write(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write them, whole or not at all."""
-    lines = (json.dumps(p.model_dump(exclude_defaults=True), ensure_ascii=False) + "\n" for p in predictions)
+Answers = dict[str, list[Prediction]]
+"""arm -> its predictions; all arms answer the same questions in the same order."""
+
+
+def write(path: Path, answers: Answers) -> None:
+    """Write all of them, arm after arm, whole or not at all."""
+    every = (prediction for of in answers.values() for prediction in of)
+    lines = (json.dumps(p.model_dump(exclude_defaults=True), ensure_ascii=False) + "\n" for p in every)
     write_text(path, "".join(lines))

@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from legalqa.evaluation.predictions import Prediction
-from legalqa.evaluation.scores import SCORES
-from legalqa.evaluation.table import Table
+from legalqa.evaluation.compare import Estimate
+from legalqa.evaluation.predictions import Answers
+from legalqa.evaluation.scores import SCORES, Parts
+from legalqa.evaluation.table import Row
 from legalqa.knowledge import citations
 from legalqa.knowledge.statutes import Statutes
+from legalqa.params import EvaluateParams
 
 PAGE = Path(__file__).with_name("report.html")
 PLACE = "{{data}}"
+FLOOR = "floor_"
 
 ARMS = {
     "base": ("微调前", "base"),
@@ -27,29 +30,27 @@ ARMS = {
 }
 
 
-def render(table: Table, answers: Mapping[str, Sequence[Prediction]], statutes: Statutes, settings: Mapping[str, Any]) -> str:
-    """The page. Floors stand in the table of scores, not beside the answers."""
-    shown = [arm for arm in table.arms if not arm.startswith("floor_")]
+def render(
+    rows: Sequence[Row],
+    slices: Sequence[Row],
+    answers: Answers,
+    parts: Mapping[str, Sequence[Parts]],
+    statutes: Statutes,
+    params: EvaluateParams,
+) -> str:
+    """The page. Floors stand in the tables of scores, not beside the answers."""
+    shown = [arm for arm in answers if not arm.startswith(FLOOR)]
     articles: dict[str, str] = {}
     data = {
-        "settings": dict(settings),
-        "arms": [{"name": arm, "zh": ARMS[arm][0], "en": ARMS[arm][1], "floor": arm not in shown} for arm in table.arms],
+        "settings": params.model_dump(mode="json"),
+        "arms": [{"name": arm, "zh": ARMS[arm][0], "en": ARMS[arm][1], "floor": arm.startswith(FLOOR)} for arm in answers],
         "scores": [
-            {"name": s.name, "better": s.better, "zh": s.chinese, "en": s.english}
-            for s in SCORES.values()
-            if any(row.score == s.name for row in table.rows)
+            {"name": score.name, "better": score.better, "zh": score.chinese, "en": score.english}
+            for score in SCORES.values()
+            if any(row.score == score.name for row in rows)
         ],
-        "rows": [
-            {
-                "arm": row.arm,
-                "score": row.score,
-                "value": _interval(row.estimate.value, row.estimate.low, row.estimate.high),
-                "gain": row.gain and _interval(row.gain.value, row.gain.low, row.gain.high),
-                "verdict": row.verdict,
-                "questions": row.estimate.questions,
-            }
-            for row in table.rows
-        ],
+        "rows": [_row(row) for row in rows],
+        "slices": [_row(row) for row in slices],
         "questions": [
             {
                 "question": first.question,
@@ -57,9 +58,9 @@ def render(table: Table, answers: Mapping[str, Sequence[Prediction]], statutes: 
                 "references": [_text(reference, statutes, articles) for reference in first.references],
                 "answers": [_text(answers[arm][at].text, statutes, articles) for arm in shown],
                 "ends": [answers[arm][at].finish_reason for arm in shown],
-                "scores": [round(100 * table.parts[arm][at]["rouge_l_char"].total, 1) for arm in shown],
+                "scores": [round(100 * parts[arm][at]["rouge_l_char"].total, 1) for arm in shown],
             }
-            for at, first in enumerate(answers[table.arms[0]])
+            for at, first in enumerate(next(iter(answers.values())))
         ],
         "articles": articles,
     }
@@ -67,8 +68,20 @@ def render(table: Table, answers: Mapping[str, Sequence[Prediction]], statutes: 
     return PAGE.read_text(encoding="utf-8").replace(PLACE, payload)
 
 
-def _interval(value: float, low: float, high: float) -> list[float]:
-    return [round(value, 4), round(low, 4), round(high, 4)]
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "arm": row.arm,
+        "score": row.score,
+        "part": row.part,
+        "value": _interval(row.estimate),
+        "gain": row.gain and _interval(row.gain),
+        "verdict": row.verdict,
+        "questions": row.estimate.questions,
+    }
+
+
+def _interval(found: Estimate) -> list[float]:
+    return [round(number, 4) for number in (found.value, found.low, found.high)]
 
 
 def _text(text: str, statutes: Statutes, articles: dict[str, str]) -> dict[str, Any]:

@@ -5,10 +5,10 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from legalqa.evaluation.compare import Bootstrap, Estimate
-from legalqa.evaluation.predictions import Prediction
-from legalqa.evaluation.scores import SCORES, Parts, score
-from legalqa.knowledge.statutes import Statutes
+import numpy as np
+
+from legalqa.evaluation.compare import Bootstrap, Counted, Estimate
+from legalqa.evaluation.scores import SCORES, Parts
 
 RIVAL = "base"
 SHOWN = (
@@ -21,17 +21,22 @@ SHOWN = (
     "repetition",
     "truncated",
     "perplexity",
+    "probe_accuracy",
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """One score of one arm; ``gain`` is the paired difference to the base (None for the base, and where it has none)."""
+    """One score of one arm; ``gain`` is the paired difference to the base (None for the base, and where it has none).
+
+    ``part`` names the slice of the questions that it is about; "" is all of them.
+    """
 
     arm: str
     score: str
     estimate: Estimate
     gain: Estimate | None
+    part: str = ""
 
     @property
     def verdict(self) -> str:
@@ -46,77 +51,73 @@ class Row:
         return "better" if (self.gain.value > 0) == (better == "more") else "worse"
 
 
-class Table:
-    """Scores of every arm over the same questions in the same order."""
+def rows(parts: Mapping[str, Sequence[Parts]], bootstrap: Bootstrap, part: str = "") -> list[Row]:
+    """A row for every score of every arm that says something. ``parts``: arm -> scores of the same questions, in order."""
+    found = []
+    for name, meaning in SCORES.items():
+        columns = {arm: column for arm, of in parts.items() if (column := _column(of, name))}
+        for arm, ours in columns.items():
+            estimate = bootstrap.score(ours, meaning.scale)
+            theirs = columns.get(RIVAL) if arm != RIVAL else None
+            gain = bootstrap.difference(ours, theirs, meaning.scale) if theirs else None
+            if estimate is not None:
+                found.append(Row(arm, name, estimate, gain, part))
+    return found
 
-    def __init__(self, answers: Mapping[str, Sequence[Prediction]], statutes: Statutes, bootstrap: Bootstrap) -> None:
-        """``answers``: arm -> one prediction a question. Raises ValueError when the arms answered different questions."""
-        keys = {arm: [p.key for p in predictions] for arm, predictions in answers.items()}
-        self.keys = next(iter(keys.values()))
-        if any(theirs != self.keys for theirs in keys.values()):
-            raise ValueError("the arms answered different questions")
-        self.arms = list(answers)
-        self.parts: dict[str, list[Parts]] = {arm: [score(p, statutes) for p in answers[arm]] for arm in self.arms}
-        self.rows = [row for name in SCORES for arm in self.arms if (row := self._row(arm, name, bootstrap)) is not None]
 
-    def _row(self, arm: str, name: str, bootstrap: Bootstrap) -> Row | None:
-        ours = [parts.get(name) for parts in self.parts[arm]]
-        theirs = [parts.get(name) for parts in self.parts.get(RIVAL, [])]
-        scale = SCORES[name].scale
-        mine = [part for part in ours if part is not None]
-        if len(mine) < len(ours) or (estimate := bootstrap.score(mine, scale)) is None:
-            return None
-        base = [part for part in theirs if part is not None]
-        comparable = arm != RIVAL and len(base) == len(mine)
-        return Row(arm, name, estimate, bootstrap.difference(mine, base, scale) if comparable else None)
+def flat(found: Sequence[Row]) -> dict[str, float]:
+    """ "arm.score" -> value: what DVC and MLflow compare."""
+    return {f"{row.arm}.{row.score}": round(row.estimate.value, 4) for row in found}
 
-    def flat(self) -> dict[str, float]:
-        """ "arm.score" -> value: what DVC and MLflow compare."""
-        return {f"{row.arm}.{row.score}": round(row.estimate.value, 4) for row in self.rows} | {"questions": len(self.keys)}
 
-    def items(self) -> dict[str, dict[str, dict[str, float]]]:
-        """arm -> score -> question -> value, where that question says something: for paired comparisons with later models."""
-        return {
-            arm: {
-                name: {
-                    key: round(float(SCORES[name].scale(part.total / part.weight)), 4)  # type: ignore[arg-type]
-                    for key, parts in zip(self.keys, self.parts[arm], strict=True)
-                    if (part := parts.get(name)) is not None and part.weight
-                }
-                for name in SCORES
-                if any(row.arm == arm and row.score == name for row in self.rows)
-            }
-            for arm in self.arms
+def items(keys: Sequence[str], parts: Mapping[str, Sequence[Parts]]) -> dict[str, dict[str, dict[str, float]]]:
+    """arm -> score -> question -> value, where that question says something: for paired comparisons with later models."""
+    return {
+        arm: {
+            name: {key: round(_value(name, part), 4) for key, part in zip(keys, column, strict=True) if part.weight}
+            for name in SCORES
+            if (column := _column(of, name))
         }
-
-    def csv(self) -> str:
-        """One line a score of an arm: value, interval, difference to the base with its interval, verdict."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(
-            ("score", "arm", "value", "low", "high", "questions", "gain_over_base", "gain_low", "gain_high", "verdict")
-        )
-        for row in self.rows:
-            writer.writerow(
-                (row.score, row.arm, *_numbers(row.estimate), row.estimate.questions, *_numbers(row.gain), row.verdict)
-            )
-        return out.getvalue()
-
-    def text(self) -> str:
-        """What the terminal shows: the chief scores, `*` where the difference to the base is clear of chance."""
-        arms = self.arms
-        width = max(12, *(len(arm) + 2 for arm in arms))
-        lines = [f"{'':16}" + "".join(f"{arm:>{width}}" for arm in arms)]
-        cells = {(row.score, row.arm): row for row in self.rows}
-        for name in SHOWN:
-            if any((name, arm) in cells for arm in arms):
-                lines.append(f"{name:16}" + "".join(_cell(cells.get((name, arm)), width) for arm in arms))
-        lines.append(f"{len(self.keys)} questions; percent but for perplexity; * differs from base beyond chance (95 %)")
-        return "\n".join(lines)
+        for arm, of in parts.items()
+    }
 
 
-def _numbers(estimate: Estimate | None) -> tuple[str, str, str]:
-    return tuple(f"{x:.4f}" for x in (estimate.value, estimate.low, estimate.high)) if estimate else ("", "", "")  # type: ignore[return-value]
+def as_csv(found: Sequence[Row]) -> str:
+    """One line a score of an arm: value, interval, difference to the base with its interval, verdict."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("part", "score", "arm", "value", "low", "high", "questions", "gain", "gain_low", "gain_high", "verdict"))
+    for row in found:
+        about = (row.part, row.score, row.arm)
+        writer.writerow((*about, *_numbers(row.estimate), row.estimate.questions, *_numbers(row.gain), row.verdict))
+    return out.getvalue()
+
+
+def as_text(found: Sequence[Row], questions: int) -> str:
+    """What the terminal shows: the chief scores, `*` where the difference to the base is clear of chance."""
+    arms = list(dict.fromkeys(row.arm for row in found))
+    cells = {(row.score, row.arm): row for row in found}
+    width = max(11, *(len(arm) + 2 for arm in arms))
+    lines = [f"{'':16}" + "".join(f"{arm:>{width}}" for arm in arms)]
+    for name in SHOWN:
+        if any((name, arm) in cells for arm in arms):
+            lines.append(f"{name:16}" + "".join(_cell(cells.get((name, arm)), width) for arm in arms))
+    lines.append(f"{questions} questions; percent but for perplexity; * differs from base beyond chance")
+    return "\n".join(lines)
+
+
+def _column(of: Sequence[Parts], name: str) -> list[Counted]:
+    """The score of every question; empty when one lacks it."""
+    column = [parts[name] for parts in of if name in parts]
+    return column if len(column) == len(of) else []
+
+
+def _value(name: str, part: Counted) -> float:
+    return float(SCORES[name].scale(np.array(part.total / part.weight)))
+
+
+def _numbers(estimate: Estimate | None) -> tuple[str, ...]:
+    return tuple(f"{x:.4f}" for x in (estimate.value, estimate.low, estimate.high)) if estimate else ("", "", "")
 
 
 def _cell(row: Row | None, width: int) -> str:
