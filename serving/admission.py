@@ -10,6 +10,8 @@ import time
 from legalqa.engine.interface import Health
 from legalqa.params import ServeParams
 
+TRIAL_S = 5.0
+
 
 class Ticket:
     """One admitted request. ``wrote`` as tokens come, ``close`` when it ends, however it ends."""
@@ -36,13 +38,15 @@ class Admission:
     def __init__(self, params: ServeParams) -> None:
         self._params = params
         self.tickets: set[Ticket] = set()
+        self._last_admitted = time.monotonic()
 
     def admit(
         self, prompt_tokens: int, new_tokens: int, first_token_by: float, deadline: float, health: Health, max_batch: int
     ) -> Ticket | None:
         """A ticket when first token and last token are expected in time and the caps hold, else None.
 
-        Times are of ``time.monotonic()``. Before the first measurement only a free place in the batch counts.
+        Times are of ``time.monotonic()``. Before the first measurement only a free place in the batch counts. An engine that
+        was given nothing for a while is tried again, however slow it was: it may have become faster.
         """
         size = prompt_tokens + new_tokens
         if len(self.tickets) >= self._params.max_requests or self.tokens + size > self._params.max_tokens:
@@ -51,8 +55,10 @@ class Admission:
             return None
         estimate = self.load(health, max_batch).estimate(prompt_tokens, new_tokens, max_batch)
         now = time.monotonic()
-        if now + estimate.first_token_s > first_token_by or now + estimate.total_s > deadline:
+        late = now + estimate.first_token_s > first_token_by or now + estimate.total_s > deadline
+        if late and (self.tickets or now < self._last_admitted + TRIAL_S):
             return None
+        self._last_admitted = now
         ticket = Ticket(self, prompt_tokens, new_tokens)
         self.tickets.add(ticket)
         return ticket

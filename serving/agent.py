@@ -8,11 +8,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import httpx
 
 from legalqa.engine.interface import GenerationRequest
+from legalqa.grounding import grounded
 from legalqa.params import ServeParams
 from legalqa.prompt import Prompt
 from serving.answers import Ask, Quote, Step
@@ -67,11 +68,7 @@ class Agent:
 
     def request(self, ask: Ask, findings: Findings) -> GenerationRequest:
         """The model's request, its last question preceded by the passages found."""
-        messages = ask.messages
-        if findings.quotes:
-            given = "\n".join(f"{number}. {one.title}：{one.text}" for number, one in enumerate(findings.quotes, start=1))
-            content = f"参考资料：\n{given}\n\n请结合有用的参考资料回答：{messages[-1].content}"
-            messages = (*messages[:-1], messages[-1].model_copy(update={"content": content}))
+        messages = grounded(ask.messages, [(one.title, one.text) for one in findings.quotes])
         return GenerationRequest(
             prompt_ids=self._prompt.completion(messages) if self._prompt else (),
             max_new_tokens=ask.max_new_tokens,
@@ -117,13 +114,5 @@ class Agent:
         """POST {"query", "k"} -> {"passages": [{"title", "text", "source", "score"}]}."""
         body = {"query": question, "k": self._params.passages}
         response = (await self._http.post(self._passages_url, json=body)).raise_for_status()
-        return [
-            replace(
-                Quote("api", "", "", "", 0.0),
-                title=str(p["title"]),
-                text=str(p["text"]),
-                source=str(p["source"]),
-                score=float(p["score"]),
-            )
-            for p in response.json()["passages"]
-        ]
+        found = response.json()["passages"]
+        return [Quote("api", str(one["title"]), str(one["text"]), str(one["source"]), float(one["score"])) for one in found]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from legalqa.records import Message
@@ -14,6 +14,9 @@ Reason = Literal["", "operator", "no_model", "loading", "unavailable", "error", 
 """Why an answer does not come from the served model; "" when it does."""
 
 Use = Literal["always", "auto", "never"]
+
+RESERVE_S = 0.2  # kept for the knowledge answer that stands in for a model that is too slow
+ANOTHER_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class Ask:
     def question(self) -> str:
         """The last user turn."""
         return next(message.content for message in reversed(self.messages) if message.role == "user")
+
+    def with_time_for_another(self) -> "Ask":
+        """For the next model, after one has used up the time for the first token: a little of its own, where there is any."""
+        return replace(
+            self, first_token_by=min(max(self.first_token_by, time.monotonic() + ANOTHER_S), self.deadline - RESERVE_S)
+        )
 
     @property
     def seconds_left(self) -> float:

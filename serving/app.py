@@ -7,11 +7,12 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving import routes
 from serving.gateway import Gateway
+from serving.openapi import document
 
 WEB = Path(__file__).resolve().parent / "web"
 PAGE_FILES = {"app.js": "text/javascript", "style.css": "text/css"}
@@ -34,6 +35,11 @@ async def page_file(request: Request) -> Response:
     if name not in PAGE_FILES:
         return Response(status_code=404)
     return FileResponse(WEB / name, media_type=PAGE_FILES[name], headers=PAGE_HEADERS)
+
+
+async def openapi_document(_: Request) -> Response:
+    """GET /openapi.json."""
+    return JSONResponse(document())
 
 
 @asynccontextmanager
@@ -59,6 +65,8 @@ def create_app() -> Starlette:
             Route("/info", routes.info),
             Route("/healthz/engine", routes.engine_health),
             Route("/metrics", routes.metrics),
+            Route("/openapi.json", openapi_document),
+            Route("/admin/breaker", routes.put_breaker, methods=["PUT"]),
             Route("/admin/mode", routes.get_mode),
             Route("/admin/mode", routes.put_mode, methods=["PUT"]),
         ],

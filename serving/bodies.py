@@ -10,7 +10,7 @@ from legalqa.params import ServeParams
 from legalqa.problems import UserError
 from legalqa.prompt import Prompt
 from legalqa.records import Message
-from serving.answers import Ask, Use
+from serving.answers import RESERVE_S, Ask, Use
 
 CLEANING = ("html", "control", "full_width", "whitespace")  # the rules of the training data that suit a question
 MAX_MESSAGES = 64
@@ -157,7 +157,7 @@ def _ask(
         messages=messages,
         max_new_tokens=min(max_tokens or params.default_new_tokens, params.max_new_tokens),
         deadline=now + seconds,
-        first_token_by=now + min(params.first_token_s, seconds),
+        first_token_by=now + max(min(params.first_token_s, seconds - RESERVE_S), 0.0),
         temperature=wishes.temperature if wishes.temperature is not None else float(defaults.get("temperature", 0.0)),
         top_p=wishes.top_p if wishes.top_p is not None else float(defaults.get("top_p", 1.0)),
         seed=wishes.seed,

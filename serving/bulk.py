@@ -3,16 +3,17 @@
 import asyncio
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from serving import forms
 from serving.answers import RefusedError
 from serving.bodies import AskBody, BadRequestError, question_ask
 from serving.exchange import Exchange, TokensSpentError
 from serving.gateway import Gateway
-from serving.keys import Client
+from serving.keys import Client, Key
 
-BULK = Client("bulk")  # a batch holds the items of many clients; each client's share was counted before it got here
+# A batch holds the items of many clients; the guard has counted each client's share before it got here.
+BULK = Client("bulk", Key(id="bulk", sha256="0" * 64, tokens_per_minute=2**40))
 
 
 class BulkItem(BaseModel):
@@ -51,8 +52,9 @@ async def _answer(gateway: Gateway, item: BulkItem) -> BulkResult:
         ask = question_ask(body, gateway.params, gateway.prompt, defaults, float("inf"), item.id)
     except BadRequestError as error:
         return _failed(item, error.code, str(error))
-    except ValueError as error:
-        return _failed(item, "invalid_item", str(error))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        return _failed(item, "invalid_item", f"{first['loc'][0]}: {first['msg']}")
     exchange = Exchange(gateway, ask, BULK)
     try:
         return BulkResult(id=item.id, result=forms.ask_answer(await exchange.whole()))

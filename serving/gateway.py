@@ -11,6 +11,7 @@ from legalqa.bundle import Bundle
 from legalqa.params import ServeParams, load_params
 from legalqa.problems import UserError
 from legalqa.prompt import Prompt
+from serving import pool
 from serving.admission import Admission
 from serving.agent import Agent
 from serving.breaker import Breaker, State
@@ -61,11 +62,18 @@ class Gateway:
         prompt = bundle.prompt if bundle else None
         telemetry = Telemetry()
         switch = Switch(settings.mode, settings.switch, settings.audit_log)
-        breaker = Breaker(params.breaker, on_change=_noted(MODEL, telemetry))
+
+        def noted(name: str) -> Breaker:
+            return Breaker(params.breaker, on_change=_noted(name, telemetry))
+
+        breaker = noted(MODEL)
         engine = EngineClient(_engine_url(settings), params, on_back=breaker.recovered)
         model = Member(MODEL, engine, breaker, Admission(params), telemetry, params)
         agent = Agent(library, prompt, params, settings.passages_url)
-        ladder = Ladder([Rung("tuned", [model])], library, agent, switch, params.mark_citations)
+        rungs = [Rung("tuned", [model])]
+        if settings.endpoints and prompt:
+            rungs.append(Rung("endpoint", pool.members(settings.endpoints, prompt, params, telemetry, noted)))
+        ladder = Ladder(rungs, library, agent, switch, params.mark_citations)
         gateway = cls(
             settings=settings,
             params=params,
@@ -93,6 +101,7 @@ class Gateway:
         """Hang up everywhere."""
         await self.engine.close()
         await self.agent.close()
+        await self.limits.close()
         self.library.close()
 
     @property

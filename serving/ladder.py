@@ -27,6 +27,11 @@ class Rung:
     source: Source
     members: Sequence[Member]
 
+    @property
+    def closed(self) -> bool:
+        """Whether asking would be in vain, as far as that is known without asking."""
+        return all(member.closed for member in self.members)
+
     async def begin(self, ask: Ask, request: GenerationRequest) -> Started | Reason:
         """The first member's answer whose text has begun, else the first reason why there is none."""
         reasons: list[Reason] = []
@@ -55,10 +60,10 @@ class Ladder:
             raise RefusedError(503, "draining", "this server is being shut down; ask another one", 5.0)
         reason: Reason = "operator"
         if mode in ("auto", "llm_only"):
-            findings = await self._agent.gather(ask)
+            findings = await self._agent.gather(ask) if any(not rung.closed for rung in self._rungs) else Findings()
             request = self._agent.request(ask, findings)
             for rung in self._rungs:
-                begun = await rung.begin(ask, request)
+                begun = await rung.begin(ask if rung is self._rungs[0] else ask.with_time_for_another(), request)
                 if isinstance(begun, Started):
                     async with aclosing(self._generated(ask, rung, begun, findings, reason, len(request.prompt_ids))) as events:
                         async for event in events:
@@ -100,7 +105,7 @@ class Ladder:
                 if delta.finish_reason:
                     if rest := marker.finish():
                         yield Piece(rest)
-                    failed = delta.finish_reason == "error"
+                    failed = delta.finish_reason in ("error", "cancelled")
                     error = (delta.error or "the model failed") if failed else ""
                     if failed:
                         log.warning("answer %s broke off: %s", ask.id, error)

@@ -8,12 +8,13 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
+from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from legalqa.params import LimitParams
@@ -50,13 +51,8 @@ class Limits:
     def __init__(self, params: LimitParams, redis_url: str = "") -> None:
         self._params = params
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._shared = (
-            SlidingWindowCounterRateLimiter(
-                RedisStorage(f"async+{redis_url}", implementation="redispy", wrap_exceptions=True, socket_timeout=0.5)
-            )
-            if redis_url
-            else None
-        )
+        self._pool = ConnectionPool.from_url(redis_url, socket_timeout=0.5, socket_connect_timeout=0.5) if redis_url else None
+        self._shared = SlidingWindowCounterRateLimiter(_redis(redis_url, self._pool)) if self._pool else None
         self._shared_again = 0.0
         self._running: Counter[str] = Counter()
         self._reserved: Counter[str] = Counter()
@@ -94,6 +90,11 @@ class Limits:
         if used > 0:
             await self._count("tokens", client, per_minute or self._params.tokens_per_minute, used, take=True)
 
+    async def close(self) -> None:
+        """Hang up on Redis."""
+        if self._pool:
+            await self._pool.disconnect()
+
     async def _count(self, kind: Kind, client: str, limit: int, cost: int, take: bool) -> Verdict:
         if self._shared and time.monotonic() >= self._shared_again:
             try:
@@ -102,6 +103,11 @@ class Limits:
                 log.warning("Redis can't be asked (%s); limits hold for this process alone", type(error).__name__)
                 self._shared_again = time.monotonic() + 5.0
         return await _ask(self._own, kind, client, limit, cost, take)
+
+
+def _redis(url: str, pool: ConnectionPool) -> RedisStorage:
+    given: dict[str, Any] = {"connection_pool": pool}  # the annotations of `limits` don't know that it takes one
+    return RedisStorage(f"async+{url}", implementation="redispy", wrap_exceptions=True, **given)
 
 
 async def _ask(counter: SlidingWindowCounterRateLimiter, kind: Kind, client: str, limit: int, cost: int, take: bool) -> Verdict:

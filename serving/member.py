@@ -128,6 +128,11 @@ class Member:
         self._telemetry = telemetry
         self._params = params
 
+    @property
+    def closed(self) -> bool:
+        """Whether it would refuse at once."""
+        return bool(self.backend.unavailable()) or self.breaker.state in ("open", "forced_open")
+
     async def begin(self, ask: Ask, request: GenerationRequest) -> Started | Reason:
         """Start an answer and wait for its first text; else say why there is none, with nothing left running."""
         if reason := self.backend.unavailable():

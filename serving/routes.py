@@ -3,9 +3,9 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -24,10 +24,14 @@ STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
+class BreakerBody(Body):
+    """PUT /admin/breaker; "closed" gives control back to the breaker."""
+
+    state: Literal["closed", "forced_open", "disabled"]
+
+
 class ModeBody(Body):
     """PUT /admin/mode."""
-
-    model_config = ConfigDict(extra="forbid")
 
     mode: Mode
     ttl_s: float = Field(3600.0, gt=0, le=7 * 86400)
@@ -141,6 +145,16 @@ async def put_mode(request: Request) -> Response:
     client: Client = request.state.client
     switch.set(body.mode, body.ttl_s, client.name, body.reason)
     return JSONResponse({"mode": switch.mode, "origin": switch.origin})
+
+
+async def put_breaker(request: Request) -> Response:
+    """PUT /admin/breaker."""
+    breaker = _gateway(request).model.breaker
+    try:
+        breaker.force((await _body(request, BreakerBody)).state)
+    except BadRequestError as error:
+        return error_response(error.status, error.code, str(error), error.param)
+    return JSONResponse({"breaker": breaker.state})
 
 
 async def _answered(request: Request, ask: Ask, whole: Any, stream: Any) -> Response:

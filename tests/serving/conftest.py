@@ -17,6 +17,11 @@ from tests.serving.live import Service, engine_served, gateway_served
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bundle(tmp_path_factory.mktemp("bundle"))

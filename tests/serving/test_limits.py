@@ -1,0 +1,142 @@
+"""Limits in memory and in a real Redis; keys, scopes and addresses over HTTP."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from legalqa.params import LimitParams
+from legalqa.problems import UserError
+from serving import keys
+from serving.limits import Limits
+from tests.serving.conftest import Start
+
+PARAMS = LimitParams(requests_per_minute=3, tokens_per_minute=100, concurrent=2)
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = shutil.which("redis-server")
+    assert server, "redis-server is needed: apt-get install redis-server"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("redis")
+    process = subprocess.Popen([server, "--port", str(port), "--dir", folder, "--save", ""], stdout=subprocess.PIPE)
+    assert process.stdout
+    for line in process.stdout:
+        if b"Ready to accept connections" in line:
+            break
+    assert process.poll() is None
+    yield f"redis://127.0.0.1:{port}"
+    process.terminate()
+    process.communicate()
+
+
+@pytest.mark.anyio
+async def test_requests_a_minute() -> None:
+    limits = Limits(PARAMS)
+    verdicts = [await limits.request("a") for _ in range(4)]
+    assert [verdict.allowed for verdict in verdicts] == [True, True, True, False]
+    assert int(verdicts[-1].headers()["Retry-After"]) >= 1
+    assert verdicts[0].headers()["X-RateLimit-Remaining"] == "2"
+    assert (await limits.request("b")).allowed
+    assert (await limits.request("c", per_minute=1)).allowed and not (await limits.request("c", per_minute=1)).allowed
+
+
+@pytest.mark.anyio
+async def test_tokens_are_reserved_at_their_most_and_counted_as_used() -> None:
+    limits = Limits(PARAMS)
+    assert (await limits.reserve("a", 60)).allowed
+    assert not (await limits.reserve("a", 60)).allowed  # both could be used up
+    await limits.settle("a", 60, used=10)
+    assert (await limits.reserve("a", 60)).allowed
+    await limits.settle("a", 60, used=60)
+    assert not (await limits.reserve("a", 60)).allowed
+
+
+@pytest.mark.anyio
+async def test_at_once() -> None:
+    limits = Limits(PARAMS)
+    assert [limits.enter("a").allowed for _ in range(3)] == [True, True, False]
+    limits.leave("a")
+    assert limits.enter("a").allowed and limits.enter("b").allowed
+
+
+@pytest.mark.anyio
+async def test_replicas_share_what_redis_counts(redis_url: str) -> None:
+    one, other = Limits(PARAMS, redis_url), Limits(PARAMS, redis_url)
+    allowed = [(await replica.request("shared")).allowed for replica in (one, other, one, other)]
+    assert allowed == [True, True, True, False]
+    await one.close()
+    await other.close()
+
+
+@pytest.mark.anyio
+async def test_without_redis_each_replica_limits_for_itself() -> None:
+    limits = Limits(PARAMS, "redis://127.0.0.1:9")
+    assert [(await limits.request("a")).allowed for _ in range(4)] == [True, True, True, False]
+    await limits.close()
+
+
+def test_over_http(start: Start) -> None:
+    running = start(params=(("requests_per_minute: 120", "requests_per_minute: 3"),))
+    responses = [running.ask() for _ in range(4)]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429]
+    assert int(responses[-1].headers["retry-after"]) >= 1
+    assert responses[-1].json()["error"]["code"] == "rate_limit_exceeded"
+    assert responses[0].headers["x-ratelimit-remaining"] == "2"
+    assert running.http.get("/healthz/engine").status_code == 200
+    assert 'legalqa_ratelimited_total{limit="requests"} 1.0' in running.http.get("/metrics").text
+
+
+def test_tokens_over_http(start: Start) -> None:
+    running = start(params=(("tokens_per_minute: 60000", "tokens_per_minute: 300"),))
+    assert running.ask(max_tokens=100).status_code == 200
+    response = running.ask(max_tokens=1000)
+    assert response.status_code == 429
+    assert "X-RateLimit-Limit-Tokens" in response.headers
+    assert running.http.post("/bulk", json={"items": [{"question": "x"}] * 20}).status_code == 429
+
+
+def test_keys(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    asking = keys.new(file, "asker", frozenset({"ask"}))
+    operating = keys.new(file, "operator", frozenset({"ask", "admin"}))
+    assert asking not in file.read_text(encoding="utf-8")
+    running = start(keys=file)
+
+    def status(token: str, path: str = "/ask") -> int:
+        response = running.http.post(path, json={"question": "押金？"}, headers={"Authorization": f"Bearer {token}"})
+        return response.status_code
+
+    assert running.ask().status_code == 401
+    assert [status(token) for token in ("x", "lq", asking + "x", "lq_00000000_x", "__")] == [401] * 5
+    assert status(asking) == 200
+    assert status(asking, "/bulk") == 403
+    assert running.http.post("/ask", json={"question": "押金？"}, headers={"X-API-Key": asking}).status_code == 200
+    mode = {"mode": "canned_only", "ttl_s": 5}
+    assert running.http.put("/admin/mode", json=mode, headers={"Authorization": f"Bearer {asking}"}).status_code == 403
+    assert running.http.put("/admin/mode", json=mode, headers={"Authorization": f"Bearer {operating}"}).status_code == 200
+    late = keys.new(file, "late", frozenset({"ask"}))
+    assert status(late) == 200
+    file.write_text("{", encoding="utf-8")
+    assert status(asking) == 200  # a damaged file changes nothing
+
+
+def test_a_damaged_key_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"serving\.keys new"):
+        keys.Keys(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text('{"keys": [{"id": "x", "sha256": "short"}]}', encoding="utf-8")
+    with pytest.raises(UserError, match="damaged"):
+        keys.Keys(tmp_path / "bad.json")
+
+
+def test_without_keys_only_loopback_is_let_in(start: Start) -> None:
+    running = start()
+    forwarded = {"X-Forwarded-For": "203.0.113.9"}  # as a proxy on this machine sends it
+    assert running.http.post("/ask", json={"question": "押金？"}, headers=forwarded).status_code == 401
+    assert running.ask().status_code == 200

@@ -1,0 +1,79 @@
+"""The switch: file before admin before environment, every change in the audit log."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from serving.switch import Switch
+from tests.serving.bundles import PROBATION
+from tests.serving.conftest import Start
+
+
+def test_precedence_and_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, audit = tmp_path / "switch", tmp_path / "audit.jsonl"
+    switch = Switch("llm_only", file, audit)
+    assert (switch.mode, switch.origin) == ("llm_only", "environment")
+    switch.set("canned_only", ttl_s=60, actor="ops", reason="flood")
+    assert (switch.mode, switch.origin) == ("canned_only", "admin")
+    file.write_text("knowledge_only\n", encoding="utf-8")
+    assert (switch.mode, switch.origin) == ("knowledge_only", "file")
+    file.write_text('{"mode": "drain", "reason": "new release"}', encoding="utf-8")
+    assert switch.mode == "drain"
+    file.write_text("", encoding="utf-8")
+    assert switch.mode == "canned_only"
+    file.unlink()
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 61)
+    assert (switch.mode, switch.origin) == ("llm_only", "environment")
+    entries = [json.loads(line) for line in audit.read_text(encoding="utf-8").splitlines()]
+    assert [entry["mode"] for entry in entries] == ["canned_only", "knowledge_only", "drain", "empty", "removed", "expired"]
+    assert entries[0]["reason"] == "flood" and entries[2]["reason"] == "new release"
+
+
+@pytest.mark.parametrize("content", [b"off", b"\xff\xfe", b'{"mode": 5}', b'{"mode"', b"[]"])
+def test_a_file_that_says_nothing_sensible_changes_nothing(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "switch"
+    file.write_text("canned_only", encoding="utf-8")
+    switch = Switch("auto", file)
+    assert switch.mode == "canned_only"
+    file.write_bytes(content)
+    assert switch.mode == "canned_only"
+
+
+def test_each_mode_over_http(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "switch"
+    running = start(switch=file, admin_token="secret")
+
+    def source() -> tuple[int, str | None]:
+        response = running.ask(PROBATION)
+        return response.status_code, response.headers.get("x-answer-source")
+
+    for mode, expected in {
+        "llm_only": (200, "tuned"),
+        "knowledge_only": (200, "knowledge"),
+        "canned_only": (200, "canned"),
+        "drain": (503, None),
+        "auto": (200, "tuned"),
+    }.items():
+        file.write_text(mode, encoding="utf-8")
+        assert source() == expected, mode
+        assert running.service.gateway.can_answer == (mode != "drain")
+    file.write_text("llm_only", encoding="utf-8")
+    running.engine.fault = "error"
+    response = running.ask(PROBATION)
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "error")
+    file.unlink()
+
+    assert running.http.put("/admin/mode", json={"mode": "canned_only"}).status_code == 401
+    headers = {"Authorization": "Bearer secret"}
+    response = running.http.put("/admin/mode", json={"mode": "canned_only", "ttl_s": 60}, headers=headers)
+    assert response.json() == {"mode": "canned_only", "origin": "admin"}
+    assert source() == (200, "canned")
+    assert running.ask(PROBATION).headers["x-degraded-reason"] == "operator"
+    assert running.http.put("/admin/mode", json={"mode": "off"}, headers=headers).status_code == 400
+    assert running.http.get("/admin/mode", headers=headers).json()["mode"] == "canned_only"
+    running.http.put("/admin/mode", json={"mode": "auto"}, headers=headers)
+    running.engine.fault = ""
+    assert running.http.put("/admin/breaker", json={"state": "forced_open"}, headers=headers).status_code == 200
+    assert running.ask(PROBATION).headers["x-degraded-reason"] == "breaker_open"
