@@ -3,12 +3,9 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-import pandas as pd
-
 from legalqa.data import benchmarks, splitting
 from legalqa.files import write_json, written_aside
 from legalqa.params import SplitParams, load_params
-from legalqa.records import iter_jsonl
 from legalqa.stage import stage
 
 CONVERSATIONS = Path("data/conversations.jsonl")
@@ -19,14 +16,7 @@ REPORT = Path("reports/split/leakage.json")
 def main(params: SplitParams) -> None:
     """Place every group, look for leaks, write the three files."""
     held_out = benchmarks.questions(params.benchmarks)
-    lines = list(iter_jsonl(CONVERSATIONS))
-    frame = pd.DataFrame(
-        {
-            "question": [conversation.question for _, conversation in lines],
-            "group": [conversation.group or splitting.own_group(conversation.question) for _, conversation in lines],
-            "record": [min(conversation.records, default=number) for number, (_, conversation) in enumerate(lines, start=1)],
-        }
-    )
+    lines, frame = splitting.read(CONVERSATIONS)
     frame["split"] = frame["group"].map(splitting.place(frame["group"].tolist(), params))
 
     report = splitting.counts(frame) | {"leakage": splitting.leakage(frame, held_out, params)}
@@ -38,8 +28,8 @@ def main(params: SplitParams) -> None:
             name: files.enter_context((folder / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n"))
             for name in splitting.SPLITS
         }
-        for (line, _), name in zip(lines, frame["split"], strict=True):
-            streams[name].write(line if line.endswith("\n") else line + "\n")
+        for line, name in zip(lines, frame["split"], strict=True):
+            streams[name].write(line)
     print(splitting.told(report))
 
 

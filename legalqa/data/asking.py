@@ -25,7 +25,8 @@ def join(title: str, question: str) -> str:
 
 def key(text: str) -> str:
     """Letters and digits only, width and case folded: equal for texts that differ in blanks and punctuation."""
-    return _UNSPOKEN.sub("", text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
+    said = _UNSPOKEN.sub("", text)
+    return (said if unicodedata.is_normalized("NFKC", said) else unicodedata.normalize("NFKC", said)).casefold()
 
 
 def joined(titles: pd.Series, questions: pd.Series) -> pd.Series:

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from legalqa.data import areas, asking, choosing, cleaning, duplicates, privacy, screening, selling
 from legalqa.data.ledger import Ledger
 from legalqa.data.reading import Table
+from legalqa.data.shingles import Shingles
 from legalqa.params import ConvertParams, Lengths, NearDuplicates
 from legalqa.problems import Problem, UserError
 from legalqa.records import Conversation, Message
@@ -135,25 +137,30 @@ def _merged(labels: np.ndarray, same: np.ndarray) -> np.ndarray:
 
 def _repeats(answers: pd.DataFrame, close: pd.DataFrame, threshold: float) -> np.ndarray:
     """Positions of the later one of each pair whose replies are as close as its questions, with the same numbers in both."""
-    left, right = close["left"].to_numpy(), close["right"].to_numpy()
-    replies = duplicates.Shingles.of(answers["reply"].map(asking.key).tolist())
-    near = replies.similarities(left, right) >= threshold
-    numbers = (answers["prompt"] + "|" + answers["reply"]).str.replace(NUMERALS, " ", regex=True).to_numpy()
-    near &= numbers[left] == numbers[right]
-    return right[near]
+    places, pairs = np.unique(close[["left", "right"]].to_numpy(), return_inverse=True)
+    left, right = pairs.reshape(-1, 2).T
+    texts = answers.iloc[places]
+    near = Shingles.of(texts["reply"].map(asking.key).tolist()).similarities(left, right) >= threshold
+    numbers = (texts["prompt"] + "|" + texts["reply"]).str.replace(NUMERALS, " ", regex=True).to_numpy()
+    return places[right[near & (numbers[left] == numbers[right])]]
 
 
 def conversations(answers: pd.DataFrame, frame: pd.DataFrame, references: pd.Series) -> Iterator[Conversation]:
     """One conversation for each answer, in record order."""
-    further = references.groupby(references).groups
-    for record, prompt, reply, group, area in zip(
-        answers.index, answers["prompt"], answers["reply"], answers["group"], areas.areas(answers["prompt"]), strict=True
+    further: dict[int, list[int]] = {}
+    for record, answer in references.items():
+        further.setdefault(answer, []).append(int(record))  # type: ignore[call-overload]
+    said = frame["reply"].loc[references.index].to_dict()
+    columns = (answers["prompt"], answers["reply"], answers["group"], areas.areas(answers["prompt"]))
+    rows = zip(answers.index.tolist(), *(column.tolist() for column in columns), strict=True)
+    for record, prompt, reply, group, area in tqdm(
+        rows, total=len(answers), desc="writing", unit=" rows", delay=2, disable=None
     ):
-        others = list(further.get(record, ()))
+        others = further.get(record, [])
         yield Conversation(
             conversations=[Message(role="user", content=prompt), Message(role="assistant", content=reply)],
             records=[record, *others],
-            references=frame["reply"].loc[others].tolist(),
+            references=[said[other] for other in others],
             group=group,
             area=area,
         )

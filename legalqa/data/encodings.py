@@ -7,7 +7,14 @@ from legalqa.problems import Problem, UserError
 
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 BLOCK = 1 << 20
-LEVEL_ONE_SHARE = 0.8
+# Half of what Chinese legal text is made of, and a fortieth of rubbish; the least share of them that passes for text.
+COMMON = frozenset(
+    "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里用道行所然家种事成方多经么去法学如都同"
+    "现当没动面起看定天分还进好小部其些主样理心她本前开但因只从想实日者意无力它与长把机十民第公此已工使情明性知全三又关点正业外将两高间由问很最重"
+    "并物手应向头文体政美相见被利什二等产或新己制身果加月话合回特代内信表化老给世位次度门任常先通教儿原东声提立及比员解名真论处走义各入几口认条平"
+    "系题活更别打女变四总何电数安少报才结反受目太量再务做接必场件计管期市直资金指许区保至社便决治院请律诉偿款婚租房赔伤责权协议证据"
+)
+COMMON_SHARE = 0.2
 
 
 def detect(stream: IO[bytes], where: str, declared: str) -> str:
@@ -43,7 +50,7 @@ def detect(stream: IO[bytes], where: str, declared: str) -> str:
     if not utf8:
         return "utf-8-sig"
     gb18030 = _failure(stream, "gb18030")
-    if not gb18030 and _level_one_share(stream) >= LEVEL_ONE_SHARE:
+    if not gb18030 and _common_share(stream) >= COMMON_SHARE:
         return "gb18030"
     why = gb18030 or "decodes, but to characters that nobody writes"
     fix = "set data.encoding if it is another one (big5, utf-16 ...), or export it again as UTF-8"
@@ -73,26 +80,16 @@ def _failure(stream: IO[bytes], name: str) -> str:
 def _utf16_without_mark(head: bytes) -> str | None:
     """UTF-16 whose byte order mark got lost: its ASCII (delimiters, line ends) has a zero byte on one side."""
     even, odd = head[0::2].count(0), head[1::2].count(0)
-    many = len(head) // 100 + 1
-    if odd > many and even == 0:
+    if max(even, odd) <= len(head) // 100 + 1:
+        return None
+    if odd > 8 * even:
         return "utf-16-le"
-    if even > many and odd == 0:
-        return "utf-16-be"
-    return None
+    return "utf-16-be" if even > 8 * odd else None
 
 
-def _level_one_share(stream: IO[bytes]) -> float:
-    """Share of the characters beyond ASCII that are signs or among the 3,755 common ones of GB 2312; 0.98 in real text."""
+def _common_share(stream: IO[bytes]) -> float:
+    """Share of the Chinese characters that are common ones, in the first block."""
     stream.seek(0)
-    text = stream.read(BLOCK).decode(
-        "gb18030", errors="ignore"
-    )  # only measured, never kept; the block may end inside a character
-    wide = [character for character in text if ord(character) > 0x7F]
-    if not wide:
-        return 1.0
-    return sum(_is_level_one(character) for character in wide) / len(wide)
-
-
-def _is_level_one(character: str) -> bool:
-    raw = character.encode("gb18030")
-    return len(raw) == 2 and (0xA1 <= raw[0] <= 0xA9 or 0xB0 <= raw[0] <= 0xD7) and raw[1] >= 0xA1
+    text = stream.read(BLOCK).decode("gb18030", errors="ignore")  # measured, never kept; the block may end inside a character
+    chinese = [character for character in text if character >= "\u3400"]
+    return sum(character in COMMON for character in chinese) / len(chinese) if chinese else 1.0

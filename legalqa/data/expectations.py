@@ -17,7 +17,7 @@ from great_expectations.render.renderer.page_renderer import ValidationResultsPa
 from great_expectations.render.view import DefaultJinjaPageView
 
 from legalqa.data import privacy
-from legalqa.data.cells import matches, where
+from legalqa.data.cells import matches
 from legalqa.data.reading import read_best
 from legalqa.data.validation import Outcome
 from legalqa.params import Expectation
@@ -67,7 +67,7 @@ class _NoPersonalData(ColumnMapMetricProvider):  # type: ignore[misc]
 
     @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(cls, column: pd.Series, **_: Any) -> pd.Series:  # noqa: N805
-        return ~where(column, privacy.TRIGGER, lambda text: bool(privacy.find(text)))
+        return ~privacy.holds_any(column)
 
 
 class ExpectColumnValuesToHaveNoPersonalData(ColumnMapExpectation):  # type: ignore[misc]

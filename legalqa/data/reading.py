@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,10 +76,13 @@ def read_table(params: DataParams) -> Table:
         )
     if path.stat().st_size == 0:
         raise UserError(Problem(str(path), "the file is empty (0 bytes)", "a header and records"))
-    encoding, delimiter, rows = _rows(path, params)
     builder = _Builder(params, str(path))
-    for row in tqdm(rows, desc=f"reading {path.name}", unit=" records", mininterval=1, delay=2, disable=None):
-        builder.add(row)
+    try:
+        encoding, delimiter, rows = _rows(path, params)
+        for row in tqdm(rows, desc=f"reading {path.name}", unit=" records", mininterval=1, delay=2, disable=None):
+            builder.add(row)
+    except (EOFError, zlib.error) as error:
+        raise UserError(Problem(str(path), f"the packed file is damaged: {error}", fix="copy it again")) from None
     if builder.bad and params.bad_records == "stop":
         raise UserError(_listed(builder.bad, path), f"{path}: {len(builder.bad)} broken record(s), nothing was read")
     if not len(builder):
@@ -127,12 +131,9 @@ def _binary(path: Path) -> IO[bytes]:
 
 
 def _lines(path: Path, encoding: str) -> Iterator[str]:
-    """Physical lines with their line ends as they are. Raises UserError for a damaged .gz file."""
-    try:
-        with _binary(path) as raw, io.TextIOWrapper(raw, encoding=encoding, errors="strict", newline="") as text:
-            yield from text
-    except EOFError as error:
-        raise UserError(Problem(str(path), f"the packed file is cut off: {error}", fix="copy it again")) from None
+    """Physical lines with their line ends as they are."""
+    with _binary(path) as raw, io.TextIOWrapper(raw, encoding=encoding, errors="strict", newline="") as text:
+        yield from text
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:

@@ -2,16 +2,35 @@
 
 import hashlib
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
 from legalqa.data.asking import key
 from legalqa.data.duplicates import near_pairs
 from legalqa.params import SplitParams
 from legalqa.problems import Problem, UserError
+from legalqa.records import iter_jsonl
 
+COLUMNS = ("question", "group", "record")
 SPLITS = ("test", "dev", "train")  # the order on the hash's scale: a larger train share takes nothing from test
+
+
+def read(path: Path) -> tuple[list[str], pd.DataFrame]:
+    """The lines of a file of conversations as they are, and of each its question, group and first record number.
+
+    A conversation without a group (hand-made) stands for itself.
+    """
+    lines: list[str] = []
+    rows: list[tuple[str, str, int]] = []
+    for line, conversation in tqdm(iter_jsonl(path), desc="reading", unit=" conversations", delay=2, disable=None):
+        question = conversation.question
+        group = conversation.group or hashlib.blake2b(key(question).encode(), digest_size=8).hexdigest()
+        lines.append(line if line.endswith("\n") else line + "\n")
+        rows.append((question, group, min(conversation.records, default=len(lines))))
+    return lines, pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def place(groups: list[str], params: SplitParams) -> dict[str, str]:
@@ -112,11 +131,6 @@ def counts(frame: pd.DataFrame) -> dict[str, dict[str, int]]:
     sizes = Counter(frame["split"])
     groups = frame.groupby("split")["group"].nunique()
     return {name: {"conversations": sizes[name], "groups": int(groups.get(name, 0))} for name in reversed(SPLITS)}
-
-
-def own_group(question: str) -> str:
-    """The group of a question that convert gave none (hand-made conversations)."""
-    return hashlib.blake2b(key(question).encode(), digest_size=8).hexdigest()
 
 
 def told(report: dict[str, Any]) -> str:
