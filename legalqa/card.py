@@ -8,7 +8,10 @@ from huggingface_hub import ModelCardData
 
 from legalqa.bundle import Origin
 from legalqa.params import PackageParams, WinnerParams
-from legalqa.winner import Scores
+
+Row = Mapping[str, str]
+
+WATCHED = ("empty", "truncated", "repetition", "citation_unknown", "citation_repealed")  # what goes wrong, in percent
 
 USE = """\
 Answers everyday questions about Chinese law, in Chinese, with the articles it rests on, and drafts for people who check them.
@@ -30,18 +33,20 @@ def render(
     rule: WinnerParams,
     ledger: Mapping[str, Any],
     leakage: Mapping[str, Any],
+    config: Mapping[str, Any],
     training: Mapping[str, Any],
-    scores: Scores,
+    scores: Sequence[Row],
     parity: Mapping[str, Any],
 ) -> str:
-    """The card as Markdown. The same inputs give the same text."""
+    """The card as Markdown. The same inputs give the same text. ``scores``: the rows of reports/evaluate/scores.csv."""
+    overall = [row for row in scores if not row["part"]]
     sections = {
         "Use and limits": USE,
         "How to run it": SERVING,
-        "Scores": _scores(scores, rule),
-        "Known failures": _failures(scores, rule, parity),
+        "Scores": _scores(overall, rule),
+        "Known failures": _failures(overall, rule, parity),
         "Data": _data(ledger, leakage, params),
-        "Training": _table(_leaves(training)),
+        "Training": _table(_leaves(config) | _leaves({name: value for name, value in training.items() if name != "base"})),
         "Hashes": _table(_hashes(origin)),
     }
     title = f"# {origin.base.name} tuned on legal questions and answers"
@@ -61,27 +66,29 @@ def _front_matter(origin: Origin, params: PackageParams) -> str:
     return str(data.to_yaml())
 
 
-def _scores(scores: Scores, rule: WinnerParams) -> str:
-    """Arms across, scores down; floors are arms like any other, so nobody reads a score without them."""
-    arms = list(dict.fromkeys(key.partition(".")[0] for key in scores if "." in key))
-    names = list(dict.fromkeys(key.partition(".")[2] for key in scores if "." in key))
-    rows = [[name, *(_number(scores.get(f"{arm}.{name}")) for arm in arms)] for name in names]
-    return f"On the held-out questions; `{rule.arm}` is what is served, `{rule.primary}` decides.\n\n" + _grid(
-        ["score", *arms], rows
+def _scores(rows: Sequence[Row], rule: WinnerParams) -> str:
+    """Scores down, arms across, floors among them, so that nobody reads a score without them; then the gain over base."""
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    cells = {(row["score"], row["arm"]): row for row in rows}
+    table = [
+        [score, *(_value(cells.get((score, arm))) for arm in arms), *_gain(cells.get((score, rule.arm)))]
+        for score in dict.fromkeys(row["score"] for row in rows)
+    ]
+    chief = cells[rule.primary, rule.arm]
+    text = (
+        f"On {chief['questions']} held-out questions; `{rule.arm}` is what is served, `{rule.primary}` decides "
+        f"({_value(chief)}, interval {_short(chief['low'])} to {_short(chief['high'])}). Gains by paired bootstrap."
     )
+    return f"{text}\n\n{_grid(['score', *arms, f'{rule.arm} - base', 'verdict'], table)}"
 
 
-def _failures(scores: Scores, rule: WinnerParams, parity: Mapping[str, Any]) -> str:
-    watched = [key for key in scores if key.startswith(f"{rule.arm}.") and any(word in key for word in WATCHED)]
-    lines = [f"- {key.partition('.')[2]}: {_number(scores[key])}" for key in watched]
+def _failures(rows: Sequence[Row], rule: WinnerParams, parity: Mapping[str, Any]) -> str:
+    lines = [f"- {row['score']}: {_value(row)}" for row in rows if row["arm"] == rule.arm and row["score"] in WATCHED]
     lines += [
         f"- merged into the base it chooses {parity['same_tokens']:.1%} of the tokens it chooses beside it: serve it unmerged",
         "- it may name articles that don't exist or are repealed; the service marks citations it can't find in the statutes",
     ]
     return "\n".join(lines)
-
-
-WATCHED = ("repet", "trunc", "empty", "repealed", "unknown", "exist", "boilerplate", "refus")
 
 
 def _data(ledger: Mapping[str, Any], leakage: Mapping[str, Any], params: PackageParams) -> str:
@@ -125,5 +132,15 @@ def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+def _value(row: Row | None) -> str:
+    return _short(row["value"]) if row else "-"
+
+
+def _gain(row: Row | None) -> tuple[str, str]:
+    if row is None or not row["gain"]:
+        return "", ""
+    return f"{float(row['gain']):+.2f} [{float(row['gain_low']):+.2f}, {float(row['gain_high']):+.2f}]", row["verdict"]
+
+
+def _short(number: str) -> str:
+    return f"{float(number):.2f}"

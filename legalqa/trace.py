@@ -53,7 +53,7 @@ def _rows(path: Path, *, everything: bool) -> Iterator[str]:
     shown = conversations if everything else conversations[:SHOWN]
     for conversation in shown:
         numbers = ", ".join(map(str, conversation.records))
-        yield f"    record {numbers:12} {conversation.question[:60]!r}"
+        yield f"    record {numbers:12} {' '.join(conversation.question.split())[:60]}"
     if len(shown) < len(conversations):
         yield f"    ... {len(conversations) - len(shown)} more (trace-all shows them)"
 

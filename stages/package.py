@@ -1,15 +1,16 @@
 """models/{base,adapter,knowledge}, reports of all stages -> models/bundle, reports/package/parity.json: the gate."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
 from legalqa import parity
 from legalqa.base.identity import Identity
-from legalqa.bundle import CARD_FILE, GENERATION_FILE, ITEMS_FILE, SCORES_FILE, Bundle, Origin
+from legalqa.bundle import CARD_FILE, CONFIG_FILE, GENERATION_FILE, ITEMS_FILE, SCORES_FILE, Bundle, Origin
 from legalqa.card import render
 from legalqa.evaluation.scores import SCORES
 from legalqa.files import read_json, sha256, write_json
-from legalqa.params import DataParams, EvaluateParams, PackageParams, WinnerParams, load_params
+from legalqa.params import DataParams, EvaluateParams, PackageParams, TrainParams, WinnerParams, load_params
 from legalqa.problems import Problem, UserError
 from legalqa.prompt import Prompt
 from legalqa.provenance import CODE, digest_of, git_revision, sha256_of_files
@@ -23,7 +24,7 @@ CONVERSATIONS, SPLITS = Path("data/conversations.jsonl"), Path("data/splits")
 EVALUATION, PARITY = Path("reports/evaluate"), Path("reports/package/parity.json")
 
 
-def main(data: DataParams, evaluate: EvaluateParams, winner: WinnerParams, params: PackageParams) -> None:
+def main(data: DataParams, train: TrainParams, evaluate: EvaluateParams, winner: WinnerParams, params: PackageParams) -> None:
     """Refuse what breaks a limit or does not fit together; else bundle everything that answering needs."""
     scores = read_json(EVALUATION / "scores.json")
     if problems := broken_limits(scores, SCORES, winner):
@@ -35,14 +36,16 @@ def main(data: DataParams, evaluate: EvaluateParams, winner: WinnerParams, param
     prompt = Prompt.load(ADAPTER)
     agreement = parity.measure(BASE, ADAPTER, _samples(prompt, params.parity_prompts))
     origin = _origin(training["train_key"], identity, prompt, Path(data.source))
+    config = {"train": train.model_dump(mode="json"), "evaluate": evaluate.model_dump(mode="json")}
     card = render(
         origin=origin,
         params=params,
         rule=winner,
         ledger=read_json("reports/convert/ledger.json"),
         leakage=read_json("reports/split/leakage.json"),
+        config=config,
         training=training,
-        scores=scores,
+        scores=list(csv.DictReader((EVALUATION / "scores.csv").read_text(encoding="utf-8").splitlines())),
         parity=agreement,
     )
     bundle = Bundle.build(
@@ -51,6 +54,7 @@ def main(data: DataParams, evaluate: EvaluateParams, winner: WinnerParams, param
         prompt=prompt,
         documents={
             GENERATION_FILE: {"max_new_tokens": evaluate.max_new_tokens, "temperature": 0.0, "weights": evaluate.weights},
+            CONFIG_FILE: config,
             SCORES_FILE: scores,
             ITEMS_FILE: _without_questions(read_json(EVALUATION / "items.json"), winner.arm),
         },
@@ -98,4 +102,4 @@ def _origin(train_key: str, identity: Identity, prompt: Prompt, source: Path) ->
 if __name__ == "__main__":
     with stage("package"):
         params = load_params()
-        main(params.data, params.evaluate, params.winner, params.package)
+        main(params.data, params.train, params.evaluate, params.winner, params.package)

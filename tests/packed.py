@@ -39,9 +39,17 @@ def write_scores(project: Path, tuned: list[float], base: list[float]) -> None:
     """reports/evaluate with one score of each test question."""
     values = {"tuned": tuned, "base": base}
     items = {arm: {"rouge_l_char": dict(zip(QUESTIONS, scores, strict=True))} for arm, scores in values.items()}
-    means = {f"{arm}.rouge_l_char": sum(scores) / len(scores) for arm, scores in values.items()}
+    means = {arm: sum(scores) / len(scores) for arm, scores in values.items()}
+    gain = means["tuned"] - means["base"]
+    lines = [
+        "part,score,arm,value,low,high,questions,gain,gain_low,gain_high,verdict",
+        f",rouge_l_char,base,{means['base']},1.0,99.0,4,,,,",
+        f",rouge_l_char,tuned,{means['tuned']},1.0,99.0,4,{gain},1.5,40.0,better",
+        "criminal,rouge_l_char,tuned,77.7,1.0,99.0,1,,,,",
+    ]
     write_json(project / "reports/evaluate/items.json", items)
-    write_json(project / "reports/evaluate/scores.json", means)
+    write_json(project / "reports/evaluate/scores.json", {f"{arm}.rouge_l_char": mean for arm, mean in means.items()})
+    write_text(project / "reports/evaluate/scores.csv", "\n".join(lines) + "\n")
 
 
 def packable(project: Path) -> None:

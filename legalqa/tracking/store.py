@@ -22,6 +22,7 @@ ARTIFACT_COLUMNS = {"experiments": "artifact_location", "runs": "artifact_uri"}
 # MLflow's own defaults (seven tries of 120 s) would hold a command for minutes when the server is away.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # its bar is for models of gigabytes
 
 
 def tracking_folder() -> Path:

@@ -53,7 +53,7 @@ def packed(scores: list[float]) -> str:
 
 def packed_as_it_is() -> str:
     params = load_params()
-    package.main(params.data, params.evaluate, params.winner, params.package)
+    package.main(params.data, params.train, params.evaluate, params.winner, params.package)
     return Bundle.open("models/bundle").version
 
 
