@@ -1,8 +1,8 @@
-"""The raw file, already validated -> data/conversations.jsonl and reports/convert/{ledger.json,ledger.csv}."""
+"""The raw file, already validated -> data/conversations.jsonl and reports/convert/{ledger.json,ledger.csv,card.md,plots/}."""
 
 from pathlib import Path
 
-from legalqa.data import choosing, converting
+from legalqa.data import choosing, converting, pictures
 from legalqa.data.reading import read_table
 from legalqa.data.validation import require_passed
 from legalqa.files import read_json, write_json, write_text
@@ -13,6 +13,7 @@ from legalqa.stage import stage
 SUMMARY = Path("reports/validate/summary.json")
 CONVERSATIONS = Path("data/conversations.jsonl")
 REPORTS = Path("reports/convert")
+CONFLICTS = 100  # examples in ledger.json
 
 
 def main(data: DataParams, params: ConvertParams) -> None:
@@ -23,6 +24,7 @@ def main(data: DataParams, params: ConvertParams) -> None:
 
     ledger = converting.opened(table)
     frame = converting.prepared(table.frame, params, ledger)
+    asked = frame["asked"]
     frame = converting.eligible(frame, params, ledger)
     frame = converting.screened(frame, params, ledger)
     frame = converting.deduplicated(frame, ledger)
@@ -32,12 +34,16 @@ def main(data: DataParams, params: ConvertParams) -> None:
     references = references[references.isin(answers.index)]
 
     ledger.check(kept=len(answers) + len(references))
-    summary = ledger.summary() | {"conversations": len(answers), "groups": answers["group"].nunique()}
+    counts = {"conversations": len(answers), "groups": answers["group"].nunique()}
+    summary = ledger.summary() | counts | {"conflicts": {"count": len(conflicts), "examples": conflicts[:CONFLICTS]}}
     converting.require_some(summary)
     write_jsonl(CONVERSATIONS, converting.conversations(answers, frame, references))
-    write_json(REPORTS / "ledger.json", summary | {"conflicts": {"count": len(conflicts), "examples": conflicts[:100]}})
+    write_json(REPORTS / "ledger.json", summary)
     write_text(REPORTS / "ledger.csv", ledger.frame().to_csv(lineterminator="\n"))
-    print(converting.told(summary, len(conflicts)))
+    found = pictures.tables(answers, asked, summary)
+    pictures.draw(REPORTS / "plots", found)
+    write_text(REPORTS / "card.md", pictures.card(data.source, table.sha256, summary, found, answers))
+    print(converting.told(summary))
 
 
 if __name__ == "__main__":

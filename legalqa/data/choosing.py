@@ -29,8 +29,8 @@ def choose(frame: pd.DataFrame, replies: str) -> tuple[pd.Index, pd.Series]:
     ranked = frame["asked"].loc[rank.sort_values(kind="stable").index]
     answers = ranked.index[~ranked.duplicated()].sort_values()
     answered = pd.Series(answers, index=frame["asked"].loc[answers].array)
-    further = best.drop(index=answers)
-    further = further[further].index
+    others = best.drop(index=answers)
+    further = others.index[others]
     return answers, pd.Series(answered.loc[frame["asked"].loc[further].array].to_numpy(), index=further)
 
 

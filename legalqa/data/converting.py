@@ -108,7 +108,7 @@ def chosen(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> tuple[
 
 
 def grouped(answers: pd.DataFrame, references: pd.Series, limits: NearDuplicates, ledger: Ledger) -> pd.DataFrame:
-    """The answers with their group, without near-duplicates of an earlier one (references to a dropped one go with it).
+    """The answers with their group and area of law, without near-duplicates of an earlier one and the references to those.
 
     A group holds a question and all questions near it. Its name is the smallest hash of its members, so neither the order of
     the records nor a record elsewhere changes it.
@@ -120,7 +120,7 @@ def grouped(answers: pd.DataFrame, references: pd.Series, limits: NearDuplicates
     names = pd.Series(
         [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in answers["asked"]], index=answers.index
     )
-    answers = answers.assign(group=names.groupby(labels).transform("min"))
+    answers = answers.assign(group=names.groupby(labels).transform("min"), area=areas.areas(answers["prompt"]))
 
     close = pairs[pairs["similarity"] >= limits.drop]
     later = np.unique(_repeats(answers, close, limits.drop))
@@ -142,7 +142,8 @@ def _repeats(answers: pd.DataFrame, close: pd.DataFrame, threshold: float) -> np
     texts = answers.iloc[places]
     near = Shingles.of(texts["reply"].map(asking.key).tolist()).similarities(left, right) >= threshold
     numbers = (texts["prompt"] + "|" + texts["reply"]).str.replace(NUMERALS, " ", regex=True).to_numpy()
-    return places[right[near & (numbers[left] == numbers[right])]]
+    repeats: np.ndarray = places[right[near & (numbers[left] == numbers[right])]]
+    return repeats
 
 
 def conversations(answers: pd.DataFrame, frame: pd.DataFrame, references: pd.Series) -> Iterator[Conversation]:
@@ -151,8 +152,8 @@ def conversations(answers: pd.DataFrame, frame: pd.DataFrame, references: pd.Ser
     for record, answer in references.items():
         further.setdefault(answer, []).append(int(record))  # type: ignore[call-overload]
     said = frame["reply"].loc[references.index].to_dict()
-    columns = (answers["prompt"], answers["reply"], answers["group"], areas.areas(answers["prompt"]))
-    rows = zip(answers.index.tolist(), *(column.tolist() for column in columns), strict=True)
+    columns = (answers[name].tolist() for name in ("prompt", "reply", "group", "area"))
+    rows = zip(answers.index.tolist(), *columns, strict=True)
     for record, prompt, reply, group, area in tqdm(
         rows, total=len(answers), desc="writing", unit=" rows", delay=2, disable=None
     ):
@@ -173,14 +174,14 @@ def require_some(summary: dict[str, Any]) -> None:
         raise UserError(Problem("convert", found, fix="loosen the rule that drops most in params.yaml"))
 
 
-def told(summary: dict[str, Any], conflicts: int) -> str:
+def told(summary: dict[str, Any]) -> str:
     """A few lines for the console."""
     dropped = sum(summary["dropped"].values())
     return "\n".join(
         [
             f"{summary['read']} records read = {summary['kept']} kept + {dropped} dropped ({_listed(summary['dropped'])})",
             f"{summary['conversations']} conversations in {summary['groups']} question groups; "
-            f"{conflicts} question(s) whose best replies differ",
+            f"{summary['conflicts']['count']} question(s) whose best replies differ",
             f"records touched by rules: {_listed(summary['rules'])}",
         ]
     )

@@ -71,13 +71,15 @@ class Shingles:
         lengths = self.sizes[texts]
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         places = np.repeat(np.arange(len(texts), dtype=np.uint64), lengths)
-        return self.values[np.repeat(self.starts[texts], lengths) + within] | places << np.uint64(CODE_BITS)
+        numbered: Codes = self.values[np.repeat(self.starts[texts], lengths) + within] | places << np.uint64(CODE_BITS)
+        return numbered
 
 
 def distinct(values: Codes) -> Codes:
     """Sorted values, each once (several times faster here than np.unique, which hashes)."""
     ordered = np.sort(values)
-    return ordered[np.concatenate([np.ones(min(len(ordered), 1), bool), ordered[1:] != ordered[:-1]])]
+    once: Codes = ordered[np.concatenate([np.ones(min(len(ordered), 1), bool), ordered[1:] != ordered[:-1]])]
+    return once
 
 
 def mixed(values: Codes) -> Codes:
