@@ -68,7 +68,13 @@ def check_adapter(folder: Path | str) -> None:
     """
     path = Path(folder) / WEIGHTS
     again = "train again: dvc repro -f train"
-    problems: list[Problem] = []
+    problems = [
+        Problem(str(Path(folder) / name), "missing", fix=again)
+        for name in (CONFIG, WEIGHTS)
+        if not (Path(folder) / name).is_file()
+    ]
+    if problems:
+        raise UserError(problems, f"{folder}: the adapter can't be used")
     try:
         settings = read_json(Path(folder) / CONFIG)
         with safe_open(path, "pt") as file:
@@ -89,8 +95,6 @@ def check_adapter(folder: Path | str) -> None:
                 twin = name.replace("lora_A", "lora_B") if "lora_A" in name else name.replace("lora_B", "lora_A")
                 if twin not in names:
                     problems.append(Problem(f"{path}: {twin}", "missing", f"the twin of {name}", again))
-    except FileNotFoundError as error:
-        problems.append(Problem(str(error.filename), "missing", fix=again))
     except (SafetensorError, json.JSONDecodeError, KeyError) as error:
         problems.append(Problem(str(folder), f"damaged adapter: {error}", fix=again))
     if problems:

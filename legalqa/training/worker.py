@@ -154,6 +154,11 @@ def _model(job: Job) -> tuple[Any, int]:
     quantised = {"quantization_config": four_bit} if job.params.quantise == "nf4" else {}
     base = AutoModelForCausalLM.from_pretrained(job.base, dtype=dtype, attn_implementation=attention, **quantised)
     base.config.use_cache = False
+    for module in base.modules():
+        if hasattr(
+            module, "support_avx512bf16_for_cpu"
+        ):  # else the first dev loss repacks 4-bit weights so that they can't be trained
+            module.support_avx512bf16_for_cpu = False
     model = lora.attach(base, job.params.lora)
     loss.install(base)
     if job.params.gradient_checkpointing:

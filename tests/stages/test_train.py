@@ -1,0 +1,139 @@
+"""The stage as DVC runs it: torchrun, DeepSpeed, an MLflow run, a folder that later stages can use."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from legalqa.prompt import Prompt
+from legalqa.records import write_jsonl
+from legalqa.training.lora import load_adapted
+from tests.legalqa.training.conftest import conversations
+from tests.tiny import tiny_model
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project folder with a tiny base, splits, and params of a short training."""
+    tiny_model(tmp_path / "models/base")
+    write_jsonl(tmp_path / "data/splits/train.jsonl", conversations(24))
+    write_jsonl(tmp_path / "data/splits/dev.jsonl", conversations(5))
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    for old, new in {
+        "max_length: 512": "max_length: 64",
+        "epochs: 1.5": "epochs: 8",
+        "learning_rate: 4e-4": "learning_rate: 5e-3",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "params.yaml").write_text(text.replace("batch: 16", "batch: 4"), encoding="utf-8")
+    return tmp_path
+
+
+def start(project: Path, **environment: str) -> subprocess.Popen[str]:
+    clean = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "LEGALQA_PROCESSES")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.train"],
+        cwd=project,
+        env={**clean, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(project), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def folder(project: Path) -> Path:
+    [found] = (project / ".cache/checkpoints").iterdir()
+    return found
+
+
+def wait_for_step(project: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        logs = list((project / ".cache/checkpoints").glob("*/log.jsonl"))
+        if logs and f'"step": {step},' in logs[0].read_text(encoding="utf-8"):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"step {step} was never reached")
+
+
+def runs(project: Path) -> list[tuple[str, str]]:
+    """Status of each MLflow run, with its train_key."""
+    query = "select status, value from runs join tags using (run_uuid) where key = 'train_key' order by start_time"
+    with sqlite3.connect(project / "mlflow.db") as database:
+        return database.execute(query).fetchall()
+
+
+def survivors(project: Path) -> list[str]:
+    """Command lines of processes that still work in the project's checkpoint folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = process.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder(project)) in line:
+            found.append(line)
+    return found
+
+
+def test_killed_stopped_and_run_again(project: Path) -> None:
+    first = start(project)
+    wait_for_step(project, 14)
+    first.kill()  # the stage alone, as the out-of-memory killer would
+    first.communicate()
+    deadline = time.monotonic() + 30
+    while survivors(project) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert survivors(project) == []
+    assert not (project / "models/adapter").exists()
+
+    second = start(project)
+    wait_for_step(project, 26)
+    second.send_signal(signal.SIGTERM)
+    said, _ = second.communicate(timeout=120)
+    assert second.returncode == 128 + signal.SIGTERM
+    assert "goes on from checkpoint-12" in said
+    assert "ending after this step, with a checkpoint" in said
+    assert survivors(project) == []
+
+    third = start(project)
+    said, _ = third.communicate(timeout=300)
+    assert third.returncode == 0, said
+    assert "goes on from checkpoint-2" in said
+    assert "Traceback" not in said and "Warning" not in said
+    adapter = project / "models/adapter"
+    names = {path.name for path in adapter.iterdir()}
+    assert names >= {"adapter_model.safetensors", "adapter_config.json", "prompt.json", "tokenizer.json", "training.json"}
+    facts = json.loads((adapter / "training.json").read_text(encoding="utf-8"))
+    assert facts["train_key"] == folder(project).name
+    assert facts["steps"] == 48 and facts["dev_loss"] < facts["dev_loss_before"] - 1
+    assert str(project) not in (adapter / "training.json").read_text() + (adapter / "adapter_config.json").read_text()
+    assert Prompt.load(adapter).name == "chatml"
+    load_adapted(project / "models/base", adapter)
+    table = (project / "reports/train/loss.csv").read_text(encoding="utf-8").splitlines()
+    assert table[0] == "step,epoch,loss,dev_loss,grad_norm,learning_rate" and len(table) == 1 + 1 + 48
+    assert (project / "reports/train/loss.png").stat().st_size > 10_000
+    assert runs(project)[-1] == ("FINISHED", facts["train_key"])
+    assert "RUNNING" not in {status for status, _ in runs(project)}
+
+
+def test_a_diverging_training_fails_with_one_message_and_publishes_nothing(project: Path) -> None:
+    shutil.rmtree(project / "models/adapter", ignore_errors=True)
+    params = (project / "params.yaml").read_text(encoding="utf-8")
+    (project / "params.yaml").write_text(params.replace("learning_rate: 5e-3", "learning_rate: 1e+30"), encoding="utf-8")
+    process = start(project, LEGALQA_PROCESSES="1")
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "train stopped.\ntrain step " in said and "Traceback" not in said
+    assert not (project / "models/adapter").exists()
+    assert [status for status, _ in runs(project)] == ["FAILED"]
