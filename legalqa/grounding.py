@@ -6,6 +6,9 @@ from legalqa.knowledge.passages import Passage
 from legalqa.knowledge.retrieval import Knowledge
 from legalqa.records import Message
 
+# At the end, where small models still heed it: with it the 0.5B base cites what it was given (F1 15 against 0 on 20 questions).
+INSTRUCTION = "请根据参考资料回答问题，并写明所依据的法律名称和条文。"
+
 
 def nearest(knowledge: Knowledge, question: str, passages: int, tokens: int, count: Callable[[str], int]) -> list[Passage]:
     """The best articles and past answers together, best first: at most ``passages``, within ``tokens``.
@@ -25,9 +28,9 @@ def nearest(knowledge: Knowledge, question: str, passages: int, tokens: int, cou
 
 
 def grounded(messages: Sequence[Message], passages: Iterable[tuple[str, str]]) -> tuple[Message, ...]:
-    """The conversation with numbered (title, text) passages before its last question; unchanged without passages."""
+    """The conversation with numbered (title, text) passages around its last question; unchanged without passages."""
     given = "\n".join(f"{number}. {title}：{text}" for number, (title, text) in enumerate(passages, start=1))
     if not given:
         return tuple(messages)
-    content = f"参考资料：\n{given}\n\n请结合有用的参考资料回答：{messages[-1].content}"
+    content = f"参考资料：\n{given}\n\n问题：{messages[-1].content}\n\n{INSTRUCTION}"
     return (*messages[:-1], messages[-1].model_copy(update={"content": content}))

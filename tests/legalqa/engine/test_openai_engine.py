@@ -1,11 +1,8 @@
 import asyncio
-import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,67 +12,15 @@ from legalqa.engine.openai_engine import OpenAIEngine
 from legalqa.problems import UserError
 from legalqa.prompt import Prompt
 from legalqa.records import Message
+from tests.openai_server import Server, running, said
 
 REQUEST = GenerationRequest((1, 2, 3), 8, temperature=0.5, seed=1, stop=("。",), messages=(Message(role="user", content="问"),))
 
 
-@dataclass
-class Server:
-    """A real HTTP server that streams ``events``; ``refusals`` (status, headers, body) come first, one a request."""
-
-    url: str = ""
-    events: list[Any] = field(default_factory=list)
-    refusals: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
-    pause_s: float = 0.0
-    seen: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    state = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            state.seen.append((self.path, dict(self.headers), body))
-            if state.refusals:
-                status, headers, content = state.refusals.pop(0)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.end_headers()
-            for event in state.events:
-                line = event if isinstance(event, str) else f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
-                try:
-                    self.wfile.write(line.encode())
-                    self.wfile.flush()
-                except OSError:  # the client hung up
-                    return
-                time.sleep(state.pause_s)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    state.url = f"http://127.0.0.1:{http.server_address[1]}/v1"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield state
-    http.shutdown()
-    thread.join()
-    http.server_close()
-
-
-def _said(*pieces: str, reason: str = "stop") -> list[Any]:
-    events: list[Any] = [{"choices": [{"delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}, ": ping\n\n"]
-    events += [{"choices": [{"delta": {"content": piece}, "finish_reason": None}]} for piece in pieces]
-    return [*events, {"choices": [{"delta": {}, "finish_reason": reason}]}, {"choices": [], "usage": {}}, "data: [DONE]\n\n"]
+    with running() as started:
+        yield started
 
 
 def _engine(server: Server, prompt: Prompt, **more: Any) -> OpenAIEngine:
@@ -85,7 +30,7 @@ def _engine(server: Server, prompt: Prompt, **more: Any) -> OpenAIEngine:
 
 
 def test_messages_go_out_and_deltas_come_back(server: Server, prompt: Prompt) -> None:
-    server.events = _said("依法", "可以")
+    server.events = said("依法", "可以")
     engine = _engine(server, prompt, api_key="secret")
 
     async def all_deltas() -> list[Delta]:
@@ -120,7 +65,7 @@ def test_own_prompts_go_out_as_ids(server: Server, prompt: Prompt) -> None:
 
 
 def test_many_come_back_in_order(server: Server, prompt: Prompt) -> None:
-    server.events, server.pause_s = _said("甲"), 0.01
+    server.events, server.pause_s = said("甲"), 0.01
     completions = _engine(server, prompt, max_batch=4).generate_many(
         [replace(REQUEST, prompt_ids=(1,) * n) for n in range(1, 9)]
     )
@@ -129,7 +74,7 @@ def test_many_come_back_in_order(server: Server, prompt: Prompt) -> None:
 
 
 def test_a_busy_server_is_asked_again_before_the_first_token(server: Server, prompt: Prompt) -> None:
-    server.events = _said("好")
+    server.events = said("好")
     server.refusals = [(429, {"Retry-After": "0"}, b"busy"), (503, {}, b'{"error": {"message": "loading"}}')]
     assert _engine(server, prompt, retries=2).generate_many([REQUEST])[0].text == "好"
     assert len(server.seen) == 3
@@ -155,9 +100,9 @@ def test_refusals_become_errors_with_the_servers_words(
 @pytest.mark.parametrize(
     ("events", "error"),
     [
-        (_said("半")[:3], "broke off"),
-        ([*_said("半")[:3], {"error": {"message": "out of memory"}}], "out of memory"),
-        (_said("半", reason="content_filter"), "content_filter"),
+        (said("半")[:3], "broke off"),
+        ([*said("半")[:3], {"error": {"message": "out of memory"}}], "out of memory"),
+        (said("半", reason="content_filter"), "content_filter"),
         (["data: {no json\n\n"], "Expecting"),
     ],
 )
@@ -173,7 +118,7 @@ def test_streams_that_break_off_are_errors_with_the_text_so_far(
 
 
 def test_a_deadline_ends_a_slow_answer(server: Server, prompt: Prompt) -> None:
-    server.events, server.pause_s = _said(*"一二三四五六七八九十"), 0.05
+    server.events, server.pause_s = said(*"一二三四五六七八九十"), 0.05
     completion = _engine(server, prompt).generate_many([replace(REQUEST, deadline=time.monotonic() + 0.2)])[0]
     assert completion.finish_reason == "deadline"
 
@@ -188,7 +133,7 @@ def test_nobody_there_is_an_error(prompt: Prompt) -> None:
 
 
 def test_closing_the_stream_hangs_up(server: Server, prompt: Prompt) -> None:
-    server.events, server.pause_s = _said(*"一二三四五六七八九十" * 20), 0.02
+    server.events, server.pause_s = said(*"一二三四五六七八九十" * 20), 0.02
     engine = _engine(server, prompt)
 
     async def one() -> None:

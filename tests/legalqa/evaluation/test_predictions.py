@@ -1,0 +1,23 @@
+import json
+from pathlib import Path
+
+from legalqa.evaluation import predictions
+from legalqa.records import Conversation, Message
+from tests.legalqa.evaluation.conftest import answer
+
+
+def _conversation(question: str, reply: str, *references: str) -> Conversation:
+    turns = [Message(role="user", content=question), Message(role="assistant", content=reply)]
+    return Conversation(conversations=turns, references=list(references))
+
+
+def test_replies_to_one_question_become_its_references() -> None:
+    found = predictions.items([_conversation("问", "一", "三"), _conversation("另", "四"), _conversation("问", "二", "一")])
+    assert [(item.question, item.references) for item in found] == [("问", ("一", "三", "二")), ("另", ("四",))]
+
+
+def test_one_object_a_line_unescaped(tmp_path: Path) -> None:
+    predictions.write(tmp_path / "p.jsonl", {"base": [answer("甲\n乙")], "tuned": [answer("丙", arm="tuned")]})
+    lines = (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["甲\n乙", "丙"]
+    assert "怎么离婚" in lines[0]
