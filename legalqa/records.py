@@ -1,17 +1,18 @@
 """Conversation: what convert writes, split divides, train learns and evaluate asks. JSONL in and out."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from legalqa.files import written_aside
 from legalqa.problems import Problem, UserError
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+NOT_BLANK = r"\S"
+PLAINLY = {"string_pattern_mismatch": "is blank", "model_type": "is not one JSON object a line"}  # pydantic's errors in words
+PLAINLY = {"string_pattern_mismatch": "is blank", "model_type": "is not one JSON object a line"}  # pydantic's errors in words
 
 
 class Message(BaseModel):
@@ -20,15 +21,7 @@ class Message(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     role: Literal["system", "user", "assistant"]
-    content: str
-
-    @model_validator(mode="after")
-    def _not_blank(self) -> "Message":
-        if not self.content.strip():
-            raise ValueError("content is blank")
-        if not self.content.isascii() and _SURROGATE.search(self.content):
-            raise ValueError("content holds half of a surrogate pair, which UTF-8 can't write")
-        return self
+    content: Annotated[str, StringConstraints(pattern=NOT_BLANK)]
 
 
 class Conversation(BaseModel):
@@ -41,8 +34,8 @@ class Conversation(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     conversations: list[Message] = Field(min_length=2)
-    records: list[int] = []
-    references: list[str] = []
+    records: list[int] = Field(default_factory=list)
+    references: list[str] = Field(default_factory=list)
     group: str = ""
     area: str = ""
 
@@ -69,21 +62,19 @@ class Conversation(BaseModel):
         return self.conversations[:-1]
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
 def parse_line(line: str) -> Conversation:
-    """One line of JSONL as a conversation. Raises ValueError (pydantic's is one), which `line_problems` explains."""
-    return Conversation.model_validate(json.loads(line, parse_constant=_refuse_constant))
+    """One line of JSONL as a conversation. Raises ValidationError, which `line_problems` explains."""
+    return Conversation.model_validate_json(line)
 
 
-def line_problems(error: ValueError) -> list[str]:
+def line_problems(error: ValidationError) -> list[str]:
     """What is wrong with a line that `parse_line` refused, without its text."""
-    if not isinstance(error, ValidationError):
-        return [f"not one JSON object a line: {error}"]
-    found = [(".".join(str(part) for part in detail["loc"]), detail["msg"]) for detail in error.errors()]
-    return [f"{at}: {message}" if at else message for at, message in found]
+    found = []
+    for detail in error.errors(include_url=False, include_input=False):
+        at = ".".join(str(part) for part in detail["loc"])
+        message = PLAINLY.get(detail["type"], detail["msg"])
+        found.append(f"{at}: {message}" if at else message)
+    return found
 
 
 def iter_jsonl(path: Path | str) -> Iterator[tuple[str, Conversation]]:
@@ -95,7 +86,7 @@ def iter_jsonl(path: Path | str) -> Iterator[tuple[str, Conversation]]:
                 continue
             try:
                 conversation = parse_line(line)
-            except ValueError as error:
+            except ValidationError as error:
                 problems += [Problem(f"{path} line {number}", reason) for reason in line_problems(error)]
             else:
                 yield line, conversation

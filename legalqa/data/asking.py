@@ -4,8 +4,12 @@ import re
 import unicodedata
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-_UNSPOKEN = re.compile(r"[\W_]+")
+from legalqa.data.cells import TEXT
+
+_UNSPOKEN = re.compile(r"[\W_]+")  # RE2, in `keys`, spells it [^\pL\pN]: its \W knows ASCII only
 
 
 def join(title: str, question: str) -> str:
@@ -13,23 +17,31 @@ def join(title: str, question: str) -> str:
 
     Sites cut a long question off for its title, so a title may be the beginning of the question.
     """
+    return _joined(title, question, key(title), key(question))
+
+
+def _joined(title: str, question: str, title_key: str, question_key: str) -> str:
     if not title or not question:
         return title or question
-    short_title, short_question = key(title), key(question)
-    if short_title in short_question:
+    if title_key in question_key:
         return question
-    if short_question in short_title:
-        return title
-    return f"{title}\n{question}"
+    return title if question_key in title_key else f"{title}\n{question}"
 
 
 def key(text: str) -> str:
     """Letters and digits only, width and case folded: equal for texts that differ in blanks and punctuation."""
     said = _UNSPOKEN.sub("", text)
-    return (said if unicodedata.is_normalized("NFKC", said) else unicodedata.normalize("NFKC", said)).casefold()
+    return (said if unicodedata.is_normalized("NFKD", said) else unicodedata.normalize("NFKD", said)).lower()
+
+
+def keys(texts: pd.Series) -> pd.Series:
+    """`key` over a column, in Arrow; null becomes ""."""
+    array = pc.fill_null(pa.array(texts, pa.large_string(), from_pandas=True), "")
+    said = pc.replace_substring_regex(array, r"[^\pL\pN]+", "")
+    return pd.Series(pc.utf8_lower(pc.utf8_normalize(said, "NFKD")), index=texts.index, dtype=TEXT)
 
 
 def joined(titles: pd.Series, questions: pd.Series) -> pd.Series:
     """`join` over two columns; null where both are."""
-    texts = [join(title, question) or None for title, question in zip(titles.fillna(""), questions.fillna(""), strict=True)]
-    return pd.Series(texts, index=titles.index, dtype=titles.dtype)
+    rows = zip(titles.fillna(""), questions.fillna(""), keys(titles), keys(questions), strict=True)
+    return pd.Series([_joined(*row) or None for row in rows], index=titles.index, dtype=TEXT)

@@ -7,6 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+TEXT = pd.StringDtype("pyarrow", na_value=np.nan)  # pandas' own text type, held in Arrow
+
 
 def matches(column: pd.Series, pattern: str) -> pd.Series:
     """Which cells contain the RE2 ``pattern``; null cells do not. No Python call a cell."""

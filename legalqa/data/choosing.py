@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from legalqa.data.asking import key
+from legalqa.data.asking import keys
 from legalqa.problems import Problem, UserError
 
 
@@ -37,7 +37,7 @@ def choose(frame: pd.DataFrame, replies: str) -> tuple[pd.Index, pd.Series]:
 def conflicts(frame: pd.DataFrame) -> list[dict[str, object]]:
     """Questions whose best replies say different things: their first line, and the records."""
     best = frame[frame["best"].fillna(False).astype(bool)]
-    said = best["reply"].map(key)
+    said = keys(best["reply"])
     several = best[said.groupby(best["asked"]).transform("nunique") > 1]
     return [
         {"question": str(group["prompt"].iloc[0]).split("\n")[0][:100], "records": group.index.tolist()}

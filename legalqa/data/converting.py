@@ -39,7 +39,7 @@ def prepared(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.D
         texts[name], masked = privacy.mask_column(texts[name], params.mask)
         for kind, numbers in masked.items():
             ledger.mark(numbers, f"privacy.{kind}")
-    asked = texts["prompt"].fillna("").map(asking.key)
+    asked = asking.keys(texts["prompt"])
     return pd.DataFrame({**texts, "is_best": frame["is_best"], "best": frame["best"], "asked": asked})
 
 
@@ -94,7 +94,7 @@ def _without(frame: pd.DataFrame, unwanted: pd.Series, reason: str, ledger: Ledg
 
 def deduplicated(frame: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
     """Without records that say the same to the same question; of equal ones the best, then the first stays."""
-    said = frame["reply"].map(asking.key)
+    said = asking.keys(frame["reply"])
     order = frame["best"].fillna(False).astype(bool).sort_values(ascending=False, kind="stable").index
     doubled = pd.DataFrame({"asked": frame["asked"], "said": said}).loc[order].duplicated().loc[frame.index]
     return _without(frame, doubled, "duplicate", ledger)
@@ -113,7 +113,7 @@ def grouped(answers: pd.DataFrame, references: pd.Series, limits: NearDuplicates
     A group holds a question and all questions near it. Its name is the smallest hash of its members, so neither the order of
     the records nor a record elsewhere changes it.
     """
-    pairs = duplicates.near_pairs(answers["asked"].tolist(), limits.group)
+    pairs = duplicates.near_pairs(answers["asked"], limits.group)
     labels = duplicates.components(len(answers), pairs)
     _, same = np.unique(np.concatenate([[-1], pd.factorize(answers["asked"])[0]]), return_inverse=True)
     labels = _merged(labels, same[1:])
@@ -140,7 +140,7 @@ def _repeats(answers: pd.DataFrame, close: pd.DataFrame, threshold: float) -> np
     places, pairs = np.unique(close[["left", "right"]].to_numpy(), return_inverse=True)
     left, right = pairs.reshape(-1, 2).T
     texts = answers.iloc[places]
-    near = Shingles.of(texts["reply"].map(asking.key).tolist()).similarities(left, right) >= threshold
+    near = Shingles.of(asking.keys(texts["reply"])).similarities(left, right) >= threshold
     numbers = (texts["prompt"] + "|" + texts["reply"]).str.replace(NUMERALS, " ", regex=True).to_numpy()
     repeats: np.ndarray = places[right[near & (numbers[left] == numbers[right])]]
     return repeats

@@ -22,7 +22,7 @@ ALL_PAIRS = 16  # in a bucket up to this size every pair is checked, in a larger
 DOUBT = 0.15  # a pair whose estimated similarity is this far below the threshold (3.6 standard errors) is not checked
 
 
-def near_pairs(texts: list[str], threshold: float, seed: int = 1) -> pd.DataFrame:
+def near_pairs(texts: pd.Series, threshold: float, seed: int = 1) -> pd.DataFrame:
     """Pairs of texts whose shingle sets have a Jaccard similarity of at least ``threshold``: columns left < right, similarity.
 
     Enough pairs to connect what is similar, not all of them: in a large bucket of look-alikes each is compared with two others.

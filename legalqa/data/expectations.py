@@ -28,7 +28,7 @@ MOJIBAKE = (
     r"\x{fffd}|锟斤拷|烫烫烫|屯屯屯|[\x{80}-\x{9f}]|[\x{c3}-\x{ef}][\x{a0}-\x{bf}][\x{80}-\x{ff}]"
     r"|锛[屽焛侊寮歿]|銆[佸傚]|鈥[濄滄]|涓€|鐨勶|鏄笉|鍙互|涔熸槸|&#\d+$"
 )
-VOLATILE = re.compile(r"\?d=\d{8}T[\d.]+Z|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+VOLATILE = re.compile(r"(?:\?d=)?\d{8}T[\d.]+Z|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class _LooksChinese(ColumnMapMetricProvider):  # type: ignore[misc]
@@ -184,4 +184,4 @@ def data_docs(result: ExpectationSuiteValidationResult) -> str:
 
 
 def _fixed(match: re.Match[str]) -> str:
-    return "" if match.group().startswith("?d=") else "00000000-0000-0000-0000-000000000000"
+    return "" if match.group().endswith("Z") else "00000000-0000-0000-0000-000000000000"

@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pydantic import ValidationError
+
 from legalqa.data.csv_rows import Row
 from legalqa.problems import Problem, UserError
 from legalqa.records import line_problems, parse_line
@@ -80,7 +82,7 @@ def _json_trouble(line: str, error: ValueError) -> str:
 def _conversation(line: str, record: int, number: int) -> Row:
     try:
         conversation = parse_line(line)
-    except ValueError as error:
+    except ValidationError as error:
         return Row(record, number, [], "; ".join(line_problems(error)))
     turns = [message.content for message in conversation.conversations]
     if len(turns) != 2:

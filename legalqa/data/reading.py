@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pandas as pd
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from legalqa.data import columns, csv_rows, encodings, json_rows
+from legalqa.data.cells import TEXT
 from legalqa.data.csv_rows import Row
 from legalqa.files import sha256
 from legalqa.params import DataParams
@@ -215,17 +216,15 @@ class _Builder:
     def frame(self) -> pd.DataFrame:
         if self._rows:
             self._flush()
-        frame: pd.DataFrame = pa.concat_tables(self._chunks).to_pandas(types_mapper=_text_type).set_index("record")
+        table = pa.concat_tables(self._chunks)
+        frame: pd.DataFrame = table.to_pandas(types_mapper={pa.large_string(): TEXT}.get).set_index("record")
+        )
         for name in TEXT_COLUMNS:
             if name not in frame:
                 frame[name] = pd.Series(None, index=frame.index, dtype="str")
         readings = {value: read_best(value) for value in frame["is_best"].dropna().unique()}
         frame["best"] = frame["is_best"].map(readings).astype("boolean")
         return frame[["line", *TEXT_COLUMNS, "best"]]
-
-
-def _text_type(kind: pa.DataType) -> Any:
-    return pd.StringDtype("pyarrow", na_value=float("nan")) if pa.types.is_large_string(kind) else None
 
 
 def _listed(bad: list[BadRecord], path: Path) -> list[Problem]:

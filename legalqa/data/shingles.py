@@ -1,42 +1,43 @@
-"""Texts as sets of character pairs, flat in numpy: MinHash signatures by rensa, exact similarities of pairs."""
+"""Texts as sets of hashed character pairs, flat in numpy: MinHash signatures by rensa, true similarities of pairs."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from rensa import RMinHash
 
 Integers = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint64]
 
 BLOCK = 50_000
-CODE_BITS = 42  # two characters of 21 bits; a place in a block fits into the rest of a 64-bit word
+CODE_BITS = 32  # above it the place of a text in its block; two pairs of one text fall together once in ten million texts
 
 
 class Shingles:
-    """The distinct character pairs of many texts: those of text i are ``values[starts[i]:starts[i + 1]]``, sorted codes.
+    """The distinct character pairs of many texts, hashed: those of text i are ``values[starts[i]:starts[i + 1]]``, sorted.
 
     Pairs, because Chinese words have two characters and a rewording changes few of them.
     """
 
-    def __init__(self, values: Codes, starts: Integers) -> None:
+    def __init__(self, values: npt.NDArray[np.uint32], starts: Integers) -> None:
         self.values = values
         self.starts = starts
         self.sizes = np.diff(starts)
 
     @classmethod
-    def of(cls, texts: list[str]) -> "Shingles":
+    def of(cls, texts: pd.Series) -> "Shingles":
         """All pairs of neighbouring characters of every text, vectorised over blocks of texts."""
-        values, counts = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+        values, counts = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
         for start in range(0, len(texts), BLOCK):
-            block = texts[start : start + BLOCK]
+            block = texts.iloc[start : start + BLOCK].tolist()
             lengths = np.fromiter(map(len, block), np.int64, len(block))
             characters = np.frombuffer("".join(block).encode("utf-32-le"), np.uint32).astype(np.uint64)
             owner = np.repeat(np.arange(len(block), dtype=np.uint64), lengths)
             inside = owner[:-1] == owner[1:]
-            pairs = (characters[:-1] << np.uint64(CODE_BITS // 2)) | characters[1:]
+            pairs = mixed((characters[:-1] << np.uint64(21)) | characters[1:]) >> np.uint64(64 - CODE_BITS)
             keys = distinct((owner[:-1] << np.uint64(CODE_BITS) | pairs)[inside])
-            values.append(keys & np.uint64((1 << CODE_BITS) - 1))
+            values.append(keys.astype(np.uint32))
             counts.append(np.bincount((keys >> np.uint64(CODE_BITS)).astype(np.int64), minlength=len(block)))
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(counts))])
         return cls(np.concatenate(values), starts)
@@ -47,12 +48,12 @@ class Shingles:
     def signatures(self, first: int, last: int, permutations: int, seed: int) -> npt.NDArray[np.uint32]:
         """MinHash signatures of texts first..last-1, one row a text."""
         offsets = (self.starts[first : last + 1] - self.starts[first]).astype(np.uint64)
-        hashes = mixed(self.values[self.starts[first] : self.starts[last]])
+        hashes = mixed(self.values[self.starts[first] : self.starts[last]].astype(np.uint64))
         matrix: Any = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, permutations, seed)
         return np.array(matrix.to_rows(), dtype=np.uint32)
 
     def similarities(self, left: Integers, right: Integers) -> npt.NDArray[np.float64]:
-        """Exact Jaccard similarity of pairs of texts. Texts without a shingle are similar to nothing."""
+        """Jaccard similarity of pairs of texts. Texts without a shingle are similar to nothing."""
         shared = np.zeros(len(left), np.int64)
         for start in range(0, len(left), BLOCK):
             span = slice(start, start + BLOCK)
@@ -71,7 +72,7 @@ class Shingles:
         lengths = self.sizes[texts]
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         places = np.repeat(np.arange(len(texts), dtype=np.uint64), lengths)
-        numbered: Codes = self.values[np.repeat(self.starts[texts], lengths) + within] | places << np.uint64(CODE_BITS)
+        numbered: Codes = places << np.uint64(CODE_BITS) | self.values[np.repeat(self.starts[texts], lengths) + within]
         return numbered
 
 

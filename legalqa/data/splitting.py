@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from legalqa.data.asking import key
+from legalqa.data.asking import key, keys
 from legalqa.data.duplicates import near_pairs
 from legalqa.params import SplitParams
 from legalqa.problems import Problem, UserError
@@ -82,12 +82,12 @@ def _sizes(count: int, params: SplitParams) -> dict[str, int]:
 def leakage(frame: pd.DataFrame, benchmarks: dict[str, list[str]], params: SplitParams) -> dict[str, Any]:
     """What crosses between the splits. ``frame``: question, group, split, record. Empty lists prove that nothing does."""
     crossing = frame.groupby("group")["split"].nunique()
-    keys = [key(question) for question in frame["question"]]
-    pairs = near_pairs(keys, params.leak_threshold, seed=2)  # another seed than convert's grouping: an independent look
+    asked = keys(frame["question"])
+    pairs = near_pairs(asked, params.leak_threshold, seed=2)  # another seed than convert's grouping: an independent look
     splits = frame["split"].to_numpy()
     apart = pairs[splits[pairs["left"].to_numpy()] != splits[pairs["right"].to_numpy()]]
     records = frame["record"].to_numpy()
-    held = set(keys)
+    held = set(asked)
     return {
         "threshold": params.leak_threshold,
         "groups_in_two_splits": sorted(crossing.index[crossing > 1])[:100],
