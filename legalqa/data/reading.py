@@ -218,7 +218,6 @@ class _Builder:
             self._flush()
         table = pa.concat_tables(self._chunks)
         frame: pd.DataFrame = table.to_pandas(types_mapper={pa.large_string(): TEXT}.get).set_index("record")
-        )
         for name in TEXT_COLUMNS:
             if name not in frame:
                 frame[name] = pd.Series(None, index=frame.index, dtype="str")
