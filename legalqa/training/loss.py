@@ -1,16 +1,14 @@
-"""The loss of the answer tokens, and attention that stops at the boundaries of packed samples."""
+"""The loss of the answer tokens, computed only where there are some."""
 
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import PreTrainedModel
 
 from legalqa.training.batches import IGNORED
 
-PACKED_ATTENTION = "packed_sdpa"
 CHUNK = 256  # answer tokens whose logits exist at once: 256 x 151,936 words are 156 MB in fp32
 
 
@@ -69,42 +67,3 @@ def install(model: PreTrainedModel) -> None:
         raise NotImplementedError(f"{type(model).__name__}: a head that is trained or has a bias")
     model._loss_function = AnswerLoss(head)  # what the property loss_function reads; its setter can't take a module
     model.set_output_embeddings(nn.Identity())
-
-
-def packed_attention(
-    module: nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    *,
-    cu_seq_lens_q: torch.Tensor,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Causal attention inside each packed sample: [1, heads, positions, size] each, returns [1, positions, heads, size].
-
-    One call a sample costs the sum of the squared lengths; one call with a block mask would cost the square of the sum.
-    """
-    parts = [
-        functional.scaled_dot_product_attention(
-            query[:, :, a:b],
-            key[:, :, a:b],
-            value[:, :, a:b],
-            dropout_p=dropout,
-            is_causal=True,
-            scale=scaling,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        for a, b in pairwise(cu_seq_lens_q.tolist())
-    ]
-    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
-
-
-def _no_mask(*_: Any, **__: Any) -> None:
-    return None
-
-
-AttentionInterface.register(PACKED_ATTENTION, packed_attention)
-AttentionMaskInterface.register(PACKED_ATTENTION, _no_mask)

@@ -143,16 +143,16 @@ def _model(job: Job) -> tuple[Any, int]:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging as hf_logging
 
-    from legalqa.training import lora, loss
+    from legalqa.training import attention, lora, loss
 
     hf_logging.disable_progress_bar()
     dtype = torch.bfloat16 if job.machine.precision == "bf16" else torch.float32
-    attention = loss.PACKED_ATTENTION if job.params.layout == "packed" else "sdpa"
+    attend = attention.PACKED_ATTENTION if job.params.layout == "packed" else "sdpa"
     four_bit = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=True
     )
     quantised = {"quantization_config": four_bit} if job.params.quantise == "nf4" else {}
-    base = AutoModelForCausalLM.from_pretrained(job.base, dtype=dtype, attn_implementation=attention, **quantised)
+    base = AutoModelForCausalLM.from_pretrained(job.base, dtype=dtype, attn_implementation=attend, **quantised)
     base.config.use_cache = False
     for module in base.modules():
         if hasattr(

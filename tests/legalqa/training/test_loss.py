@@ -11,8 +11,9 @@ from transformers import AutoModelForCausalLM
 from legalqa.params import LoraParams
 from legalqa.prompt import Prompt
 from legalqa.training import lora
+from legalqa.training.attention import PACKED_ATTENTION
 from legalqa.training.batches import IGNORED, MicroBatches
-from legalqa.training.loss import PACKED_ATTENTION, AnswerLoss, install
+from legalqa.training.loss import AnswerLoss, install
 from legalqa.training.packing import Samples, lay_out, tokenise
 from tests.legalqa.training.conftest import conversations
 
