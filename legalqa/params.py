@@ -230,6 +230,16 @@ class EvaluateParams(Block):
     confidence: float = Key(0.95, gt=0.5, lt=1)
 
 
+class BenchmarkParams(Block):
+    lawbench: str | None = None
+    tasks: list[Literal["1-1", "1-2", "2-1", "2-4", "3-2", "3-6", "3-8"]] = ["1-1", "2-4", "3-8"]
+    disc: str | None = None
+    lecoqa: str | None = None
+    arms: list[Arm] = ["base", "tuned"]
+    items: int | None = Key(None, gt=0)
+    max_new_tokens: int = Key(1024, gt=0)
+
+
 # ---------------------------------------------------------------- winner, package
 
 
@@ -321,6 +331,7 @@ class Params(Block):
     knowledge: KnowledgeParams
     train: TrainParams
     evaluate: EvaluateParams
+    benchmarks: BenchmarkParams
     winner: WinnerParams
     package: PackageParams
     serve: ServeParams = ServeParams()
