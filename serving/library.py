@@ -43,6 +43,9 @@ class Library:
                 return cls(Knowledge.load(folder))
             except UserError as error:
                 problems.append(str(error))
+            except Exception as error:  # an index of another version: the model can still answer, and the fixed text
+                log.exception("%s can't be read", folder)
+                problems.append(f"{folder}: {type(error).__name__}: {error}")
         problem = "; ".join(problems) or "no bundle"
         log.error("no knowledge index, only the fixed text can stand in for the model: %s", problem)
         return cls(None, problem)

@@ -112,7 +112,7 @@ async def info(request: Request) -> Response:
     gateway = _gateway(request)
     status = gateway.engine.status
     problems = [text for text in (gateway.problem, gateway.library.problem, status.problem) if text]
-    engine = {"state": gateway.engine.unavailable() or "ready", "said": status.state}
+    engine = {"state": gateway.engine.unavailable() or "ready", "said": status.state, "pid": status.pid}
     return JSONResponse({"bundle": gateway.info or None, "mode": gateway.switch.mode, "engine": engine, "problems": problems})
 
 

