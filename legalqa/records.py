@@ -77,26 +77,24 @@ def line_problems(error: ValidationError) -> list[str]:
     return found
 
 
-def iter_jsonl(path: Path | str) -> Iterator[tuple[str, Conversation]]:
-    """Yield each line with its conversation. Raises UserError at the end, naming every bad line and its reasons."""
+def iter_jsonl(path: Path | str) -> Iterator[Conversation]:
+    """Yield the conversations one by one. Raises UserError at the end, naming every bad line and its reasons."""
     problems: list[Problem] = []
     with Path(path).open(encoding="utf-8", newline="\n") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
             try:
-                conversation = parse_line(line)
+                yield parse_line(line)
             except ValidationError as error:
                 problems += [Problem(f"{path} line {number}", reason) for reason in line_problems(error)]
-            else:
-                yield line, conversation
     if problems:
         raise UserError(problems, f"{path}: {len(problems)} problem(s)")
 
 
 def read_jsonl(path: Path | str) -> list[Conversation]:
     """Read conversations. Raises UserError naming every bad line and its reason."""
-    return [conversation for _, conversation in iter_jsonl(path)]
+    return list(iter_jsonl(path))
 
 
 def write_jsonl(path: Path | str, conversations: Iterable[Conversation]) -> None:

@@ -24,25 +24,26 @@ def main(data: DataParams, params: ConvertParams) -> None:
 
     ledger = converting.opened(table)
     frame = converting.prepared(table.frame, params, ledger)
-    asked = frame["asked"]
+    digest, asked = table.sha256, frame["asked"]
+    del table  # the raw texts are not needed any more
     frame = converting.eligible(frame, params, ledger)
     frame = converting.screened(frame, params, ledger)
     frame = converting.deduplicated(frame, ledger)
     conflicts = choosing.conflicts(frame)
-    answers, references = converting.chosen(frame, params, ledger)
-    answers = converting.grouped(answers, references, params.near_duplicates, ledger)
-    references = references[references.isin(answers.index)]
+    frame, references = converting.chosen(frame, params, ledger)
+    answers = converting.grouped(frame, references, params.near_duplicates, ledger)
+    references = references[references["answer"].isin(answers.index)]
 
     ledger.check(kept=len(answers) + len(references))
     counts = {"conversations": len(answers), "groups": answers["group"].nunique()}
     summary = ledger.summary() | counts | {"conflicts": {"count": len(conflicts), "examples": conflicts[:CONFLICTS]}}
     converting.require_some(summary)
-    write_jsonl(CONVERSATIONS, converting.conversations(answers, frame, references))
+    write_jsonl(CONVERSATIONS, converting.conversations(answers, references))
     write_json(REPORTS / "ledger.json", summary)
     write_text(REPORTS / "ledger.csv", ledger.frame().to_csv(lineterminator="\n"))
     found = pictures.tables(answers, asked, summary)
     pictures.draw(REPORTS / "plots", found)
-    write_text(REPORTS / "card.md", pictures.card(data.source, table.sha256, summary, found, answers))
+    write_text(REPORTS / "card.md", pictures.card(data.source, digest, summary, found, answers))
     print(converting.told(summary))
 
 

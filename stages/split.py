@@ -1,6 +1,5 @@
 """data/conversations.jsonl -> data/splits/{train,dev,test}.jsonl, reports/split/leakage.json. Stops when a question leaks."""
 
-from contextlib import ExitStack
 from pathlib import Path
 
 from legalqa.data import benchmarks, splitting
@@ -16,20 +15,15 @@ REPORT = Path("reports/split/leakage.json")
 def main(params: SplitParams) -> None:
     """Place every group, look for leaks, write the three files."""
     held_out = benchmarks.questions(params.benchmarks)
-    lines, frame = splitting.read(CONVERSATIONS)
+    frame = splitting.read(CONVERSATIONS)
     frame["split"] = frame["group"].map(splitting.place(frame["group"].tolist(), params))
 
     report = splitting.counts(frame) | {"leakage": splitting.leakage(frame, held_out, params)}
     write_json(REPORT, report)
     splitting.require_clean(report["leakage"])
-    with written_aside(FOLDER) as folder, ExitStack() as files:
+    with written_aside(FOLDER) as folder:
         folder.mkdir()
-        streams = {
-            name: files.enter_context((folder / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n"))
-            for name in splitting.SPLITS
-        }
-        for line, name in zip(lines, frame["split"], strict=True):
-            streams[name].write(line)
+        splitting.write(CONVERSATIONS, folder, frame["split"])
     print(splitting.told(report))
 
 

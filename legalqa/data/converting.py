@@ -9,9 +9,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from legalqa.data import areas, asking, choosing, cleaning, duplicates, privacy, screening, selling
+from legalqa.data.cells import TEXT
 from legalqa.data.ledger import Ledger
 from legalqa.data.reading import Table
-from legalqa.data.shingles import Shingles
+from legalqa.data.shingles import BLOCK, Shingles
 from legalqa.params import ConvertParams, Lengths, NearDuplicates
 from legalqa.problems import Problem, UserError
 from legalqa.records import Conversation, Message
@@ -100,39 +101,34 @@ def deduplicated(frame: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
     return _without(frame, doubled, "duplicate", ledger)
 
 
-def chosen(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> tuple[pd.DataFrame, pd.Series]:
-    """The answers that are learnt, and which further best replies stay as their references; the rest is dropped."""
-    answers, references = choosing.choose(frame, params.replies)
-    ledger.drop(frame.index.difference(answers).difference(references.index), "not_chosen")
-    return frame.loc[answers], references
+def chosen(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The records whose reply is learnt, and those that stay as their references: answer (a record), reply."""
+    answers, further = choosing.choose(frame, params.replies)
+    ledger.drop(frame.index.difference(answers).difference(further.index), "not_chosen")
+    return frame.loc[answers], pd.DataFrame({"answer": further, "reply": frame["reply"].loc[further.index]})
 
 
-def grouped(answers: pd.DataFrame, references: pd.Series, limits: NearDuplicates, ledger: Ledger) -> pd.DataFrame:
+def grouped(answers: pd.DataFrame, references: pd.DataFrame, limits: NearDuplicates, ledger: Ledger) -> pd.DataFrame:
     """The answers with their group and area of law, without near-duplicates of an earlier one and the references to those.
 
     A group holds a question and all questions near it. Its name is the smallest hash of its members, so neither the order of
     the records nor a record elsewhere changes it.
     """
     pairs = duplicates.near_pairs(answers["asked"], limits.group)
-    labels = duplicates.components(len(answers), pairs)
-    _, same = np.unique(np.concatenate([[-1], pd.factorize(answers["asked"])[0]]), return_inverse=True)
-    labels = _merged(labels, same[1:])
-    names = pd.Series(
-        [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in answers["asked"]], index=answers.index
-    )
-    answers = answers.assign(group=names.groupby(labels).transform("min"), area=areas.areas(answers["prompt"]))
+    labels = pd.Series(duplicates.components(len(answers), pairs))
+    labels = labels.groupby(pd.factorize(answers["asked"])[0]).transform(
+        "min"
+    )  # texts too short for a shingle pair with nothing
+    digests = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in answers["asked"]]
+    names = pd.Series(digests, index=answers.index, dtype=TEXT)
+    answers = answers.assign(group=names.groupby(labels.to_numpy()).transform("min"), area=areas.areas(answers["prompt"]))
 
     close = pairs[pairs["similarity"] >= limits.drop]
     later = np.unique(_repeats(answers, close, limits.drop))
     dropped = answers.index[later]
     ledger.drop(dropped, "near_duplicate")
-    ledger.drop(references.index[references.isin(dropped)], "near_duplicate")
+    ledger.drop(references.index[references["answer"].isin(dropped)], "near_duplicate")
     return answers.drop(index=dropped)
-
-
-def _merged(labels: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Labels in which records of one question agree too (texts too short for a shingle pair with nothing)."""
-    return pd.Series(labels).groupby(same).transform("min").to_numpy()
 
 
 def _repeats(answers: pd.DataFrame, close: pd.DataFrame, threshold: float) -> np.ndarray:
@@ -146,25 +142,27 @@ def _repeats(answers: pd.DataFrame, close: pd.DataFrame, threshold: float) -> np
     return repeats
 
 
-def conversations(answers: pd.DataFrame, frame: pd.DataFrame, references: pd.Series) -> Iterator[Conversation]:
+def conversations(answers: pd.DataFrame, references: pd.DataFrame) -> Iterator[Conversation]:
     """One conversation for each answer, in record order."""
-    further: dict[int, list[int]] = {}
-    for record, answer in references.items():
-        further.setdefault(answer, []).append(int(record))  # type: ignore[call-overload]
-    said = frame["reply"].loc[references.index].to_dict()
-    columns = (answers[name].tolist() for name in ("prompt", "reply", "group", "area"))
-    rows = zip(answers.index.tolist(), *columns, strict=True)
-    for record, prompt, reply, group, area in tqdm(
-        rows, total=len(answers), desc="writing", unit=" rows", delay=2, disable=None
-    ):
-        others = further.get(record, [])
-        yield Conversation(
-            conversations=[Message(role="user", content=prompt), Message(role="assistant", content=reply)],
-            records=[record, *others],
-            references=[said[other] for other in others],
-            group=group,
-            area=area,
-        )
+    further: dict[int, list[tuple[int, str]]] = {}
+    for record, answer, reply in zip(references.index.tolist(), references["answer"], references["reply"], strict=True):
+        further.setdefault(answer, []).append((record, reply))
+    columns = answers[["prompt", "reply", "group", "area"]]
+    with tqdm(total=len(answers), desc="writing", unit=" conversations", delay=2, disable=None) as bar:
+        for start in range(0, len(answers), BLOCK):  # not all texts at once as Python strings
+            block = columns.iloc[start : start + BLOCK]
+            for record, prompt, reply, group, area in zip(
+                block.index.tolist(), *(block[name] for name in columns), strict=True
+            ):
+                others = further.get(record, [])
+                yield Conversation(
+                    conversations=[Message(role="user", content=prompt), Message(role="assistant", content=reply)],
+                    records=[record, *(other for other, _ in others)],
+                    references=[text for _, text in others],
+                    group=group,
+                    area=area,
+                )
+            bar.update(len(block))
 
 
 def require_some(summary: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 csv.field_size_limit(1 << 30)  # a long field is a matter for the length rules, not a parser error
 
@@ -11,8 +11,7 @@ RecordTest = Callable[[list[str]], bool]
 DELIMITERS = (",", "\t", ";", "|")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One data record: its number (first = 1), the physical line it starts on, its cells (None = not there), or its trouble."""
 
     record: int
@@ -58,12 +57,12 @@ def read_rows(lines: Iterable[str], delimiter: str, is_record: RecordTest) -> It
     closing quote is lost. Reading then goes on with the next physical line, so that one lost quote costs one record.
     """
     source = Lines(lines)
+    reader = csv.reader(source, delimiter=delimiter, strict=True)
     width = 0
     record = -1
     while True:
         source.taken.clear()
         start = source.number + 1
-        reader = csv.reader(source, delimiter=delimiter, strict=True)
         try:
             cells = next(reader)
             trouble = ""
@@ -71,6 +70,7 @@ def read_rows(lines: Iterable[str], delimiter: str, is_record: RecordTest) -> It
             return
         except csv.Error:
             cells, trouble = [], "a quote opened here is not closed properly"
+            reader = csv.reader(source, delimiter=delimiter, strict=True)
         if not cells and not trouble:  # an empty line is no record
             continue
         record += 1

@@ -3,8 +3,9 @@
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
@@ -172,7 +173,8 @@ class _Builder:
         self._params = params
         self._where = where
         self._positions: dict[str, int] = {}
-        self._rows: list[tuple[int, int, list[str]]] = []
+        self._picked: Callable[[Sequence[str | None]], tuple[str, ...]] = tuple
+        self._rows: list[tuple[int, int, tuple[str, ...]]] = []
         self._chunks: list[pa.Table] = []
         self._count = 0
         self.notes: list[str] = []
@@ -185,17 +187,19 @@ class _Builder:
         if row.record == 0:
             if row.cells is json_rows.CONVERSATION_HEADER:  # ready-made conversations have their own names
                 self._positions = {"question": 0, "reply": 1}
+            else:
+                header = [name or "" for name in row.cells]
+                self._positions, self.notes = columns.locate(self._params.columns, header, self._where)
+            self._picked = itemgetter(*self._positions.values())
+            return
+        if row.trouble or None in row.cells:
+            absent = [role for role, at in self._positions.items() if not row.trouble and row.cells[at] is None]
+            if row.trouble or absent:
+                names = columns.wanted(self._params.columns)
+                trouble = row.trouble or f"has no field {', '.join(names[role] for role in absent)}"
+                self.bad.append(BadRecord(row.record, row.line, trouble))
                 return
-            header = [name or "" for name in row.cells]
-            self._positions, self.notes = columns.locate(self._params.columns, header, self._where)
-            return
-        absent = [role for role, at in self._positions.items() if not row.trouble and row.cells[at] is None]
-        if row.trouble or absent:
-            names = columns.wanted(self._params.columns)
-            trouble = row.trouble or f"has no field {', '.join(names[role] for role in absent)}"
-            self.bad.append(BadRecord(row.record, row.line, trouble))
-            return
-        self._rows.append((row.record, row.line, [row.cells[at] or "" for at in self._positions.values()]))
+        self._rows.append((row.record, row.line, self._picked(row.cells)))
         self._count += 1
         if len(self._rows) == CHUNK:
             self._flush()

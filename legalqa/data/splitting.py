@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from legalqa.data.asking import key, keys
+from legalqa.data.cells import TEXT
 from legalqa.data.duplicates import near_pairs
 from legalqa.params import SplitParams
 from legalqa.problems import Problem, UserError
@@ -18,19 +20,30 @@ COLUMNS = ("question", "group", "record")
 SPLITS = ("test", "dev", "train")  # the order on the hash's scale: a larger train share takes nothing from test
 
 
-def read(path: Path) -> tuple[list[str], pd.DataFrame]:
-    """The lines of a file of conversations as they are, and of each its question, group and first record number.
+def read(path: Path) -> pd.DataFrame:
+    """Of each conversation its question, group and first record number.
 
     A conversation without a group (hand-made) stands for itself.
     """
-    lines: list[str] = []
-    rows: list[tuple[str, str, int]] = []
-    for line, conversation in tqdm(iter_jsonl(path), desc="reading", unit=" conversations", delay=2, disable=None):
+    questions, groups, records = [], [], []
+    for conversation in tqdm(iter_jsonl(path), desc="reading", unit=" conversations", delay=2, disable=None):
         question = conversation.question
-        group = conversation.group or hashlib.blake2b(key(question).encode(), digest_size=8).hexdigest()
-        lines.append(line if line.endswith("\n") else line + "\n")
-        rows.append((question, group, min(conversation.records, default=len(lines))))
-    return lines, pd.DataFrame(rows, columns=list(COLUMNS))
+        questions.append(question)
+        groups.append(conversation.group or hashlib.blake2b(key(question).encode(), digest_size=8).hexdigest())
+        records.append(min(conversation.records, default=len(records) + 1))
+    return pd.DataFrame(
+        {"question": pd.Series(questions, dtype=TEXT), "group": pd.Series(groups, dtype=TEXT), "record": records}
+    )
+
+
+def write(source: Path, folder: Path, splits: pd.Series) -> None:
+    """Copy each line of ``source``, as it is, into the file of its split."""
+    with ExitStack() as files, source.open(encoding="utf-8", newline="\n") as stream:
+        targets = {
+            name: files.enter_context((folder / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n")) for name in SPLITS
+        }
+        for line, name in zip((line for line in stream if line.strip()), splits, strict=True):
+            targets[name].write(line if line.endswith("\n") else line + "\n")
 
 
 def place(groups: list[str], params: SplitParams) -> dict[str, str]:
