@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -173,7 +173,7 @@ class _Builder:
         self._params = params
         self._where = where
         self._positions: dict[str, int] = {}
-        self._picked: Callable[[Sequence[str | None]], tuple[str, ...]] = tuple
+        self._picked: Callable[[Sequence[str | None]], Any] = tuple
         self._rows: list[tuple[int, int, tuple[str, ...]]] = []
         self._chunks: list[pa.Table] = []
         self._count = 0

@@ -21,11 +21,15 @@ _SELLING = re.compile(SELLING)
 _LEAD = re.compile(  # what leads into such a clause and says nothing without it
     r"^\s*(?:如|若|假如|要是|您?有)[^\n]{0,24}(?:需要?|疑问|问题|帮助|不明|不清楚|不懂|咨询|代理|委托|意向|满意)[^\n]{0,8}$"
     r"|^\s*(?:具体|详细)?(?:情况|详情|细节|内容|问题|事宜)\s*$|^\s*以上(?:答复|回答|解答|回复)\s*$"
+    r"|(?:律师事务所|合伙人|专家律师|首席律师|执业律师|专业律师)[^\n]{0,12}$"
 )
 _ADOPT = re.compile(
-    r"(?:以上(?:答复|回答|回复)[，,]?)?(?:如果?满意[，,]?)?(?:希望|望|敬?请|恳请)(?:您|你)?(?:及时)?采纳(?:回复|答案|为最佳)*[。.！!]*"
+    r"(?:以上(?:答复|回答|回复)[，,]?)?(?:(?:如果?|若)?[您你]?(?:对)?(?:以上|我的|上述)?满意[^，。\n]{0,6}[，,])?"
+    r"(?:希望|望|敬?请|恳请)(?:您|你)?(?:及时)?采纳(?:回复|答案|为最佳)*[。.！!]*"
 )
 _CLAUSE = re.compile(r"[^，,。；;！!？?\n]*(?:[，,。；;！!？?\n]+|$)")
+_TAIL = re.compile(rf"(?:(?:如|若|假如|有)[^\n]{{0,8}}(?:需要?|疑问|问题|帮助)[^\n]{{0,8}}?)?(?:{SELLING}).*$", re.S)
+LONG = 30  # characters of a clause that says something besides: only its selling end goes
 _SAID = re.compile(r"[您你]好|[\W_]+")
 LEAST = 6  # letters that must be left for an answer
 MOST = 0.75  # a reply of which more than this share sells is no answer
@@ -41,10 +45,15 @@ def cut(text: str) -> str:
     for place in range(len(clauses) - 2, -1, -1):
         if sells[place + 1] and _LEAD.match(clauses[place].rstrip("，,。；;！!？?\n ")):
             sells[place] = True
-    kept = "".join(clause for clause, selling in zip(clauses, sells, strict=True) if not selling)
+    kept = "".join(clause if not selling else _rest(clause) for clause, selling in zip(clauses, sells, strict=True))
     if len(_SAID.sub("", kept)) < LEAST or len(kept) < (1 - MOST) * len(text):
         return ""
     return re.sub(r"[，,；;、：:\s]+$", "。", kept)
+
+
+def _rest(clause: str) -> str:
+    """What stays of a selling clause: nothing, or the beginning of a long one."""
+    return _TAIL.sub("，", clause) if len(clause) > LONG else ""
 
 
 def cut_column(replies: pd.Series) -> tuple[pd.Series, pd.Index]:

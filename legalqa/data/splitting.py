@@ -25,7 +25,9 @@ def read(path: Path) -> pd.DataFrame:
 
     A conversation without a group (hand-made) stands for itself.
     """
-    questions, groups, records = [], [], []
+    questions: list[str] = []
+    groups: list[str] = []
+    records: list[int] = []
     for conversation in tqdm(iter_jsonl(path), desc="reading", unit=" conversations", delay=2, disable=None):
         question = conversation.question
         questions.append(question)
