@@ -155,7 +155,7 @@ def _ask(
     seconds = min(timeout_s, params.deadline_s)
     return Ask(
         messages=messages,
-        max_new_tokens=min(max_tokens or params.default_new_tokens, params.max_new_tokens),
+        max_new_tokens=min(max_tokens or int(defaults.get("max_new_tokens", params.default_new_tokens)), params.max_new_tokens),
         deadline=now + seconds,
         first_token_by=now + max(min(params.first_token_s, seconds - RESERVE_S), 0.0),
         temperature=wishes.temperature if wishes.temperature is not None else float(defaults.get("temperature", 0.0)),

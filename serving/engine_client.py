@@ -51,7 +51,7 @@ class EngineClient:
         self._status = UNKNOWN
         self._misses = 0
         self._heard = time.monotonic()
-        self._scopes: set[asyncio.Timeout] = set()
+        self._scopes: dict[asyncio.Timeout, float] = {}  # what waits for the engine, and since when
         self._watch: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -113,13 +113,13 @@ class EngineClient:
 
     @contextmanager
     def _let_go(self) -> Iterator[asyncio.Timeout]:
-        """A timeout without a time, which ``_lost`` makes run out."""
+        """A timeout without a time, until the watch gives it one."""
         scope = asyncio.timeout(None)
-        self._scopes.add(scope)
+        self._scopes[scope] = time.monotonic()
         try:
             yield scope
         finally:
-            self._scopes.discard(scope)
+            del self._scopes[scope]
 
     @property
     def _stuck(self) -> bool:
@@ -131,9 +131,11 @@ class EngineClient:
             was = self.unavailable()
             await self._ask()
             now = self.unavailable()
-            if now and not was:
-                self._lost(now)
-            elif was and not now:
+            if now:
+                if not was:
+                    log.error("engine lost (%s), %d answers under way", now, len(self._scopes))
+                self._let_go_of_the_waiting()
+            elif was:
                 log.info("engine back (%s)", was)
                 self._on_back()
             self._end_if_hung()
@@ -151,11 +153,12 @@ class EngineClient:
         except (httpx.HTTPError, ValidationError):
             self._misses += 1
 
-    def _lost(self, reason: Reason) -> None:
-        log.error("engine lost (%s), %d answers under way let go", reason, len(self._scopes))
+    def _let_go_of_the_waiting(self) -> None:
+        """End what has waited for a while. An engine that shuts down is silent about its health, but finishes its answers."""
         now = asyncio.get_running_loop().time()
-        for scope in self._scopes:
-            scope.reschedule(now)
+        for scope, since in self._scopes.items():
+            if time.monotonic() - since > ANSWER_WITHIN_S:
+                scope.reschedule(now)
 
     def _end_if_hung(self) -> None:
         """A process that hangs is never replaced by BentoML; ended, it is. One that loads is given all the time it takes."""

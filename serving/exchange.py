@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from opentelemetry import trace
+
 from serving.answers import Ask, Began, Ended, Event, Piece, RefusedError
 from serving.gateway import Gateway
 from serving.keys import Client
@@ -100,6 +102,11 @@ class Exchange:
             await self._gateway.limits.settle(self._client.name, self._reserved, used, self._tokens_per_minute)
             self._reserved = 0
         if self.began and self._ended:
+            span = trace.get_current_span()
+            span.set_attribute("legalqa.source", self.began.source)
+            span.set_attribute("legalqa.reason", self.began.reason)
+            span.set_attribute("gen_ai.usage.input_tokens", self.began.prompt_tokens)
+            span.set_attribute("gen_ai.usage.output_tokens", self._ended.completion_tokens)
             finished = "error" if self._ended.error else self._ended.finish_reason
             seconds = time.monotonic() - self._started
             self._gateway.telemetry.answered(self.began.source, self.began.reason, finished, self.began.prompt_tokens, seconds)

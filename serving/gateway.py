@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from legalqa.bundle import Bundle
+from legalqa.bundle import SCORES_FILE, Bundle
+from legalqa.files import read_json
 from legalqa.params import ServeParams, load_params
 from legalqa.problems import UserError
 from legalqa.prompt import Prompt
@@ -156,10 +157,6 @@ def _info(bundle: Bundle | None) -> dict[str, Any]:
     if not bundle:
         return {}
     manifest = bundle.manifest.model_dump(mode="json")
-    files = manifest.pop("files")
-    return manifest | {
-        "version": bundle.version,
-        "bundle_sha256": bundle.sha256,
-        "files": len(files),
-        "generation": bundle.generation,
-    }
+    said = {"version": bundle.version, "bundle_sha256": bundle.sha256, "generation": bundle.generation}
+    scores = bundle.folder / SCORES_FILE
+    return manifest | said | {"scores": read_json(scores) if scores.is_file() else None}

@@ -72,7 +72,8 @@ class Ladder:
                 if rung is self._rungs[0]:
                     reason = begun
             if mode == "llm_only":
-                raise RefusedError(503, reason, "the model can't answer now, and the operator allows no other answer", 5.0)
+                message = "the model can't answer now, and the operator allows no other answer"
+                raise RefusedError(503, reason, message, self._retry_after_s)
         async with aclosing(self.without_model(ask, reason, canned=mode == "canned_only")) as events:
             async for event in events:
                 yield event
@@ -80,7 +81,7 @@ class Ladder:
     async def without_model(self, ask: Ask, reason: Reason, canned: bool = False) -> AsyncGenerator[Event, None]:
         """The last two rungs. Raises RefusedError when the client wants none of them."""
         if not ask.allow_degraded:
-            raise RefusedError(503, reason, "the model can't answer now, and allow_degraded is false", 5.0)
+            raise RefusedError(503, reason, "the model can't answer now, and allow_degraded is false", self._retry_after_s)
         found = None if canned else await self._library.answer(ask.question)
         if found is None:
             yield Began("canned", "legalqa-canned", reason)
@@ -89,6 +90,10 @@ class Ladder:
             yield Began("knowledge", "legalqa-knowledge", reason, quotes=self._library.quotes(found.hits))
             yield Piece(found.text)
         yield Ended("stop", citations=self._library.citations(found.text) if found else [])
+
+    @property
+    def _retry_after_s(self) -> float:
+        return min(member.admission.retry_after_s(member.backend.health()) for member in self._rungs[0].members)
 
     async def _generated(
         self, ask: Ask, rung: Rung, begun: Started, findings: Findings, reason: Reason, prompt_tokens: int

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from serving import forms
 from serving.answers import Ask, Ended, Piece, RefusedError
@@ -36,6 +37,21 @@ class ModeBody(Body):
     mode: Mode
     ttl_s: float = Field(3600.0, gt=0, le=7 * 86400)
     reason: str = Field("", max_length=500)
+
+
+class Streamed(StreamingResponse):
+    """Server-sent events; the exchange is closed whether the client stays, leaves, or leaves before the first event."""
+
+    def __init__(self, exchange: Exchange, events: AsyncIterator[str], headers: dict[str, str]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._exchange = exchange
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send, then give everything back."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._exchange.close()
 
 
 async def chat(request: Request) -> Response:
@@ -161,13 +177,6 @@ async def _answered(request: Request, ask: Ask, whole: Any, stream: Any) -> Resp
     """The response of either form, with everything given back when it ends or the client goes."""
     exchange = Exchange(_gateway(request), ask, request.state.client)
 
-    async def streamed() -> AsyncIterator[str]:
-        try:
-            async for event in stream(exchange):
-                yield event
-        finally:
-            await exchange.close()
-
     try:
         if stream is None:
             response = await _unless_gone(request, whole(exchange))
@@ -175,7 +184,7 @@ async def _answered(request: Request, ask: Ask, whole: Any, stream: Any) -> Resp
             began = await _unless_gone(request, exchange.begin())
             if began is not None:
                 said = forms.headers(began) | STREAM_HEADERS
-                return StreamingResponse(streamed(), media_type="text/event-stream", headers=said)
+                return Streamed(exchange, stream(exchange), said)
             response = None
     except TokensSpentError as error:
         response = error_response(429, "rate_limit_exceeded", str(error), headers=error.verdict.headers())

@@ -171,6 +171,18 @@ def test_a_killed_engine_is_covered_and_started_again(server: Server) -> None:
     wait_until(lambda: server.ask(temperature=1.0, seed=5).json()["source"] == "tuned", 30, "the model did not come back")
 
 
+def test_a_terminated_service_finishes_its_answers(server: Server) -> None:
+    server.wait_for_model()
+    messages = [{"role": "user", "content": "借款利息怎么算？"}]
+    body = {"model": "legalqa", "messages": messages, "stream": True, "max_tokens": 1024, "temperature": 1.0, "seed": 2}
+    with server.http.stream("POST", "/v1/chat/completions", json=body) as response:
+        lines = response.iter_lines()
+        next(lines)
+        server.process.send_signal(signal.SIGTERM)
+        assert "data: [DONE]" in list(lines)
+    assert server.process.wait(60) == 0
+
+
 def test_bento_answers_from_an_environment_of_its_own(
     bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ def test_official_client(running: Running) -> None:
 def test_conversation_reaches_the_engine_with_passages_before_the_question(running: Running) -> None:
     running.ask(PROBATION, knowledge="always")
     content = running.engine.requests[-1].messages[-1].content
-    assert content.endswith(PROBATION) and PROBATION_ANSWER in content
+    assert content != PROBATION and PROBATION in content and PROBATION_ANSWER in content
     running.ask(PROBATION, knowledge="never")
     assert running.engine.requests[-1].messages[-1].content == PROBATION
 
@@ -198,6 +198,8 @@ def test_chunked_body_is_capped_while_it_is_read(running: Running) -> None:
 def test_info_and_health(running: Running) -> None:
     info = running.http.get("/info").json()
     assert info["bundle"]["train_key"] == "0" * 16
+    assert info["bundle"]["generation"]["max_new_tokens"] == 64
+    assert len(info["bundle"]["files"]["base/config.json"]["sha256"]) == 64
     assert info["problems"] == []
     assert running.http.get("/healthz/engine").json()["model"] == "ready"
     running.engine.fault = "dead"
