@@ -1,6 +1,7 @@
 """Conversation: what convert writes, split divides, train learns and evaluate asks. JSONL in and out."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -70,11 +71,22 @@ def parse_line(line: str) -> Conversation:
 def line_problems(error: ValidationError) -> list[str]:
     """What is wrong with a line that `parse_line` refused, without its text."""
     found = []
-    for detail in error.errors(include_url=False, include_input=False):
+    for detail in error.errors(include_url=False):
         at = ".".join(str(part) for part in detail["loc"])
         message = PLAINLY.get(detail["type"], detail["msg"])
+        if detail["type"] == "string_type":
+            message = f"a string is needed, found {_kind(detail['input'])}"
         found.append(f"{at}: {message}" if at else message)
     return found
+
+
+def _kind(value: object) -> str:
+    """A JSON value by its kind, not by what it says."""
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN, which is not JSON"
+    return {"NoneType": "null", "int": "a number", "float": "a number", "dict": "an object", "list": "an array"}.get(
+        type(value).__name__, "a boolean"
+    )
 
 
 def iter_jsonl(path: Path | str) -> Iterator[Conversation]:

@@ -1,6 +1,7 @@
 """From the table of a file to conversations; every step tells the ledger what it did to which record."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,8 @@ from legalqa.params import ConvertParams, Lengths, NearDuplicates
 from legalqa.problems import Problem, UserError
 from legalqa.records import Conversation, Message
 
-NUMERALS = r"[^0-9一二三四五六七八九十百千万两]+"
+NUMERALS = re.compile(r"[0-9一二三四五六七八九十百千万两]+")
+LIGHT = frozenset("的了吗呢啊吧呀哦嘛么请问您你好谢下律师各位大家帮忙想咨询那就也都很还，。！？、；：,.!?;: \n")
 
 
 def opened(table: Table) -> Ledger:
@@ -132,14 +134,20 @@ def grouped(answers: pd.DataFrame, references: pd.DataFrame, limits: NearDuplica
 
 
 def _repeats(answers: pd.DataFrame, close: pd.DataFrame, threshold: float) -> np.ndarray:
-    """Positions of the later one of each pair whose replies are as close as its questions, with the same numbers in both."""
+    """Positions of the later one of each pair whose replies are as close as its questions, and that say the same."""
     places, pairs = np.unique(close[["left", "right"]].to_numpy(), return_inverse=True)
     left, right = pairs.reshape(-1, 2).T
     texts = answers.iloc[places]
-    near = Shingles.of(asking.keys(texts["reply"])).similarities(left, right) >= threshold
-    numbers = (texts["prompt"] + "|" + texts["reply"]).str.replace(NUMERALS, " ", regex=True).to_numpy()
-    repeats: np.ndarray = places[right[near & (numbers[left] == numbers[right])]]
+    near = np.flatnonzero(Shingles.of(asking.keys(texts["reply"])).similarities(left, right) >= threshold)
+    whole = (texts["prompt"] + "|" + texts["reply"]).tolist()
+    same = [_say_the_same(whole[a], whole[b]) for a, b in zip(left[near], right[near], strict=True)]
+    repeats: np.ndarray = places[right[near[np.array(same, bool)]]]
     return repeats
+
+
+def _say_the_same(one: str, other: str) -> bool:
+    """Whether two texts differ in words without weight only: not in a number, a place, a party."""
+    return not (set(one) ^ set(other)) - LIGHT and NUMERALS.findall(one) == NUMERALS.findall(other)
 
 
 def conversations(answers: pd.DataFrame, references: pd.DataFrame) -> Iterator[Conversation]:
