@@ -151,7 +151,9 @@ class BaseParams(Block):
 class KnowledgeParams(Block):
     as_of: str = Key(pattern=r"^\d{4}-\d{2}-\d{2}$")
     answers: bool = True
-    threshold: float = Key(0.0, ge=0, le=1)
+    meaning: bool = True
+    threshold: float = Key(0.1, ge=0, le=1)
+    near: float = Key(0.6, ge=0, le=1)
 
 
 # ---------------------------------------------------------------- train

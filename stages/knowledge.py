@@ -1,7 +1,10 @@
-"""data/splits/train.jsonl, the statutes wheel -> models/knowledge/: the index that evaluation and the service share."""
+"""data/splits/train.jsonl, the statutes wheel, data/statutes/vectors.npz -> models/knowledge/: the index that evaluation and
+the service share.
+"""
 
 from pathlib import Path
 
+from legalqa.knowledge.embedding import Embedder
 from legalqa.knowledge.retrieval import Knowledge
 from legalqa.knowledge.statutes import Statutes
 from legalqa.params import KnowledgeParams, load_params
@@ -16,7 +19,8 @@ def main(params: KnowledgeParams) -> None:
     """Index the law in force on ``as_of`` and, if wanted, the answers that training sees. Held-out answers stay out."""
     statutes = Statutes.packaged(params.as_of)
     conversations = read_jsonl(TRAIN) if params.answers else []
-    knowledge = Knowledge.build(statutes, conversations, params.threshold)
+    embedder = Embedder() if params.meaning else None
+    knowledge = Knowledge.build(statutes, conversations, params.threshold, params.near, embedder)
     knowledge.save(TARGET)
     stale = sum(passage.stale for passage in knowledge.passages)
     print(

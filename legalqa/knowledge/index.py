@@ -38,10 +38,23 @@ class TermIndex:
     def shares(self, query: Iterable[str]) -> Vector:
         """For each document the share of the query's weight that it holds, 0 to 1; repeated terms of the query count once."""
         distinct = dict.fromkeys(query)
-        ids = [known for term in distinct if (known := self._bm25.vocab_dict.get(term)) is not None]
+        return self._scores(distinct, self._whole(distinct))
+
+    def widened(self, query: Iterable[str], more: Iterable[str]) -> tuple[Vector, Vector]:
+        """``shares`` of the query, and what ``more`` terms add, measured by the weight of the query alone."""
+        distinct = dict.fromkeys(query)
+        whole = self._whole(distinct)
+        return self._scores(distinct, whole), self._scores(dict.fromkeys(more), whole)
+
+    def _whole(self, terms: Iterable[str]) -> float:
+        """The weight of all ``terms``, unknown ones included."""
+        places = [self._bm25.vocab_dict.get(term) for term in terms]
+        return sum(self._unknown if place is None else float(self._weight[place]) for place in places)
+
+    def _scores(self, terms: Iterable[str], whole: float) -> Vector:
+        ids = [place for term in terms if (place := self._bm25.vocab_dict.get(term)) is not None]
         if not ids:
             return np.zeros(self.size, dtype=np.float32)
-        whole = float(self._weight[ids].sum()) + self._unknown * (len(distinct) - len(ids))
         scores: Vector = self._bm25.get_scores_from_ids(ids) / np.float32(whole)
         return scores
 

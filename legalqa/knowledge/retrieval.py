@@ -1,31 +1,30 @@
-"""The knowledge base: statutes in force and past answers, searched together, quoted verbatim.
+"""The knowledge base: statutes in force and past answers, searched together by words and by meaning, quoted verbatim.
 
 A folder holds all of it (statutes.jsonl, answers.jsonl, the indexes, settings.json), so that evaluation and the service
 search the same thing and need nothing else.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from legalqa.files import read_json, write_json, written_aside
-from legalqa.knowledge import citations, passages, words
-from legalqa.knowledge.index import TermIndex, Vector
+from legalqa.knowledge import passages, words
+from legalqa.knowledge.citations import keys
+from legalqa.knowledge.embedding import MODEL_SHA256, Embedder
+from legalqa.knowledge.evidence import Evidence
+from legalqa.knowledge.meaning import Vector
 from legalqa.knowledge.passages import Kind, Passage
 from legalqa.knowledge.statutes import Statutes
 from legalqa.problems import Problem, UserError
 from legalqa.records import Conversation
 
-# A past answer is found by its question first, by its own words second.
-QUESTION, ANSWER = 0.75, 0.25
-PAST_FIELDS = ("questions", "replies")
-
 
 @dataclass(frozen=True)
 class Hit:
-    """A passage found, ``score`` from 0 to 1."""
+    """A passage found, ``score`` from 0 to 1: the probability that it bears on the question."""
 
     passage: Passage
     score: float
@@ -43,51 +42,41 @@ class KnowledgeAnswer:
 
 @dataclass(frozen=True)
 class Settings:
-    """``threshold``: score under which nothing is found; ``near``: score from which a past answer is quoted."""
+    """``threshold``: score under which nothing is found; ``near``: score from which a past answer is quoted; ``words``:
+    fingerprint of how words are cut; ``model``: sha256 of the embedding model, "" without one.
+    """
 
     threshold: float
     near: float
     words: str
+    model: str
 
 
 class Knowledge:
-    """Search and quotation over one folder."""
+    """Search and quotation over one folder. Safe to use from several threads."""
 
-    def __init__(
-        self,
-        statutes: Statutes,
-        answers: list[Passage],
-        settings: Settings,
-        articles: TermIndex,
-        past: tuple[TermIndex, TermIndex] | None,
-    ) -> None:
+    def __init__(self, statutes: Statutes, answers: list[Passage], settings: Settings, evidence: Evidence) -> None:
         self.statutes = statutes
         self.settings = settings
         self.passages = [*map(passages.of_article, statutes.in_force()), *answers]
         self._place = {passage.id: place for place, passage in enumerate(self.passages)}
         self._answers = answers
-        self._articles = articles
-        self._past = past  # questions and replies; None without past answers
+        self._articles = len(self.passages) - len(answers)
+        self._evidence = evidence
 
     @classmethod
     def build(
-        cls, statutes: Statutes, conversations: Iterable[Conversation], threshold: float, near: float = 0.55
+        cls,
+        statutes: Statutes,
+        conversations: Iterable[Conversation],
+        threshold: float,
+        near: float = 0.5,
+        embedder: Embedder | None = None,
     ) -> "Knowledge":
-        """Index the articles in force and the answers of ``conversations``."""
+        """Index the articles in force and the answers of ``conversations``; by words alone without an ``embedder``."""
         answers = passages.of_conversations(conversations, statutes)
-        law = [passages.of_article(article) for article in statutes.in_force()]
-        return cls(
-            statutes,
-            answers,
-            Settings(threshold, near, words.fingerprint()),
-            TermIndex.build(words.terms(f"{p.law.removeprefix(citations.PREFIX)} {p.text}") for p in law),
-            (
-                TermIndex.build((words.terms(p.title) for p in answers), k1=0.3),
-                TermIndex.build(words.terms(p.text) for p in answers),
-            )
-            if answers
-            else None,
-        )
+        settings = Settings(threshold, near, words.fingerprint(), MODEL_SHA256 if embedder else "")
+        return cls(statutes, answers, settings, Evidence.build(statutes.in_force(), answers, embedder))
 
     def search(self, query: str, k: int = 5, kind: Kind | None = None) -> list[Hit]:
         """The ``k`` best passages at or above the threshold, best first; of one ``kind`` when it is given.
@@ -96,9 +85,9 @@ class Knowledge:
         """
         scores = self._scores(query)
         if kind == "statute":
-            scores[self._articles.size :] = 0
+            scores[self._articles :] = 0
         elif kind == "answer":
-            scores[: self._articles.size] = 0
+            scores[: self._articles] = 0
         best = np.argsort(-scores, kind="stable")[:k]
         return [
             Hit(self.passages[place], float(scores[place]))
@@ -119,13 +108,10 @@ class Knowledge:
         return None
 
     def _scores(self, query: str) -> Vector:
-        terms = words.terms(query)
-        parts = [self._articles.shares(terms)]
-        if self._past:
-            questions, replies = self._past
-            parts.append(QUESTION * questions.shares(terms) + ANSWER * replies.shares(terms))
-        scores: Vector = np.concatenate(parts)
-        for law, number in citations.keys(query, self.statutes):
+        if not words.terms(query):
+            return np.zeros(len(self.passages), dtype=np.float32)
+        scores: Vector = np.concatenate(self._evidence.scores(query))
+        for law, number in keys(query, self.statutes):
             article = self.statutes.article(law, number)
             if article is not None and article.name in self._place:
                 scores[self._place[article.name]] = 1.0
@@ -136,34 +122,34 @@ class Knowledge:
         with written_aside(folder) as aside:
             self.statutes.save(aside / "statutes.jsonl")
             passages.save(aside / "answers.jsonl", self._answers)
-            write_json(aside / "settings.json", vars(self.settings))
-            self._articles.save(aside / "articles")
-            if self._past:
-                for name, index in zip(PAST_FIELDS, self._past, strict=True):
-                    index.save(aside / name)
+            write_json(aside / "settings.json", asdict(self.settings))
+            self._evidence.save(aside)
 
     @classmethod
     def load(cls, folder: Path) -> "Knowledge":
         """Read what ``save`` wrote.
 
-        Raises UserError when the folder is not whole or its words were cut otherwise than they would be here.
+        Raises UserError when the folder is not whole, or its words were cut or its vectors computed otherwise than here.
         """
         try:
             settings = Settings(**read_json(folder / "settings.json"))
-            if settings.words != words.fingerprint():
-                raise UserError(
-                    Problem(
-                        f"{folder}/settings.json",
-                        "its words were cut by another version of rjieba or of this code",
-                        f"cut {words.fingerprint()}",
-                        "build the index anew: dvc repro knowledge",
-                    )
-                )
+            _check(settings, folder)
+            statutes = Statutes.load(folder / "statutes.jsonl")
             answers = passages.load(folder / "answers.jsonl")
-            articles = TermIndex.load(folder / "articles")
-            questions, replies = (TermIndex.load(folder / name) if answers else None for name in PAST_FIELDS)
-            past = (questions, replies) if questions and replies else None
-            return cls(Statutes.load(folder / "statutes.jsonl"), answers, settings, articles, past)
+            evidence = Evidence.load(folder, statutes.in_force(), answers, Embedder() if settings.model else None)
+            return cls(statutes, answers, settings, evidence)
         except FileNotFoundError as error:
             missing = error.filename or str(folder)
             raise UserError(Problem(str(missing), "is missing from the knowledge base", fix="dvc repro knowledge")) from None
+
+
+def _check(settings: Settings, folder: Path) -> None:
+    fix = "build the index anew: dvc repro knowledge"
+    problems = []
+    if settings.words != words.fingerprint():
+        found = "its words were cut by another version of rjieba or of this code"
+        problems.append(Problem(f"{folder}/settings.json", found, f"cut {words.fingerprint()}", fix))
+    if settings.model not in ("", MODEL_SHA256):
+        problems.append(Problem(f"{folder}/settings.json", "its vectors are of another model", f"model {MODEL_SHA256}", fix))
+    if problems:
+        raise UserError(problems)

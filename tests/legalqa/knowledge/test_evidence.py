@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from legalqa.knowledge.embedding import Embedder
+from legalqa.knowledge.evidence import Evidence
+from legalqa.knowledge.passages import of_conversations
+from legalqa.knowledge.retrieval import Knowledge
+from tests.legalqa.knowledge.test_retrieval import PAST, STATUTES
+
+ARTICLES = STATUTES.in_force()
+ANSWERS = of_conversations(PAST, STATUTES)
+NUMBERS = [article.number for article in ARTICLES]
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("LEGALQA_CACHE", str(tmp_path_factory.mktemp("cache")))
+    return Embedder()
+
+
+def test_past_answer_leads_to_the_article_it_cites() -> None:
+    article, _ = Evidence.build(ARTICLES, ANSWERS, None).features("公司拖欠工资")
+    through = dict(zip(NUMBERS, article[2], strict=True))
+    assert through["38"] > 0
+    assert through["1079"] == 0
+
+
+def test_one_past_answer_can_be_left_out() -> None:
+    evidence = Evidence.build(ARTICLES, ANSWERS, None)
+    article, answer = evidence.features("公司拖欠工资", but=0)
+    assert not article[2].any()
+    assert answer[0][0] == 0
+
+
+def test_everyday_words_find_the_words_of_the_law() -> None:
+    article, _ = Evidence.build(ARTICLES, [], None).features("老板欠薪不给")
+    assert NUMBERS[int(article[1].argmax())] == "38"
+
+
+def test_meaning_finds_what_shares_no_word(embedder: Embedder) -> None:
+    evidence = Evidence.build(ARTICLES, ANSWERS, embedder)
+    article, _ = evidence.features("顺手牵羊会坐牢吗")
+    assert NUMBERS[int(article[4].argmax())] == "264"
+
+
+def test_round_trip_with_meaning(embedder: Embedder, tmp_path: Path) -> None:
+    for name in "ab":
+        Knowledge.build(STATUTES, PAST, 0.05, embedder=embedder).save(tmp_path / name)
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert Path("articles.npy") in files
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    question = "公司拖欠工资怎么办"
+    built = Evidence.build(ARTICLES, ANSWERS, embedder).scores(question)
+    loaded = Evidence.load(tmp_path / "a", ARTICLES, ANSWERS, embedder).scores(question)
+    assert all(np.array_equal(one, other) for one, other in zip(built, loaded, strict=True))
+    assert Knowledge.load(tmp_path / "a").search(question, kind="answer")[0].passage.id == "answer-1"
