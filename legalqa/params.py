@@ -190,7 +190,7 @@ class TrainParams(Block):
     checks: int = Key(4, gt=0)
     patience: int | None = Key(None, gt=0)
     layout: Literal["packed", "grouped"] = "packed"
-    pack_tokens: int = Key(1024, gt=0)
+    pack_tokens: int = Key(512, gt=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     gradient_checkpointing: bool = False
     quantise: Literal["none", "nf4"] = "none"

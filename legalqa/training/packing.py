@@ -52,6 +52,10 @@ class Samples:
         """Token ids of one sample and where its answer starts."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]], int(self.answers[index])
 
+    def first(self, count: int) -> "Samples":
+        """The first few."""
+        return Samples(self.ids[: self.offsets[count]], self.offsets[: count + 1], self.answers[:count])
+
     def save(self, path: Path) -> None:
         """Write the token ids for the training processes, whole or not at all."""
         with written_aside(path) as aside, aside.open("wb") as stream:

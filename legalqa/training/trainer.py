@@ -5,7 +5,8 @@ Everything is decided from values that are equal in all processes, so that they 
 
 import json
 import math
-import os
+import resource
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,17 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         self.dev = dev
         self.job = job
         self.loss_is_scaled_for_ga = True
+
+    def _prepare_for_training(self, *arguments: Any, **keywords: Any) -> Any:
+        """Every process has mapped the frozen weights from the same file: DeepSpeed's broadcast would make a copy of each."""
+        from deepspeed import DeepSpeedEngine
+
+        broadcast = DeepSpeedEngine._broadcast_model
+        DeepSpeedEngine._broadcast_model = _broadcast_trainable
+        try:
+            return super()._prepare_for_training(*arguments, **keywords)
+        finally:
+            DeepSpeedEngine._broadcast_model = broadcast
 
     def get_train_dataloader(self) -> DataLoader[Batch]:
         """This process's micro-batches, in order."""
@@ -94,6 +106,12 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         if self.is_world_process_zero():
             self.job.checkpoints.seal(self.state.global_step, self.job.machine.layout)
             self.job.checkpoints.prune(self.state.best_global_step)
+
+
+def _broadcast_trainable(engine: Any) -> None:
+    for parameter in engine.module.parameters():
+        if parameter.requires_grad and not hasattr(parameter, "ds_status"):  # ZeRO-3 has shared its weights out already
+            dist.broadcast(parameter.data, src=0)
 
 
 def _only(batches: list[Batch]) -> Batch:
@@ -177,8 +195,8 @@ class Report(TrainerCallback):  # type: ignore[misc]
 
 
 def _memory(device: torch.device) -> float:
-    """GB that this process holds: of the GPU at its peak, else of main memory now."""
+    """GB that this process held at its peak, of the GPU or of main memory (weights mapped from the base's file included)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9

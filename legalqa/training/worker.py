@@ -143,7 +143,7 @@ def _model(job: Job) -> tuple[Any, int]:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging as hf_logging
 
-    from legalqa.training import attention, lora, loss
+    from legalqa.training import attention, fused, lora, loss
 
     hf_logging.disable_progress_bar()
     dtype = torch.bfloat16 if job.machine.precision == "bf16" else torch.float32
@@ -161,6 +161,8 @@ def _model(job: Job) -> tuple[Any, int]:
             module.support_avx512bf16_for_cpu = False
     model = lora.attach(base, job.params.lora)
     loss.install(base)
+    if job.machine.device == "cpu" and job.params.zero < 3:  # ZeRO-3 gathers a layer's weights in its own forward only
+        fused.install(model)
     if job.params.gradient_checkpointing:
         model.enable_input_require_grads()
     trainable = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad)

@@ -1,0 +1,257 @@
+"""Speed and memory of the train stage with the base in models/base; the last line is JSON.
+
+160 questions and answers of 140 tokens on average, one epoch, LoRA r=16 on all linear layers; against a plain Hugging Face
+Trainer with padded batches, and against LLaMA-Factory when LEGALQA_LLAMAFACTORY_PYTHON names a Python that has it.
+"""
+
+import csv
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import legalqa  # noqa: E402, F401  (the quiet environment)
+from legalqa.params import TrainParams  # noqa: E402
+from legalqa.prompt import Prompt  # noqa: E402
+from legalqa.records import Conversation, Message  # noqa: E402
+from legalqa.training.curves import read_log  # noqa: E402
+from legalqa.training.job import DEV, LOG, TRAIN, Job  # noqa: E402
+from legalqa.training.launch import launch  # noqa: E402
+from legalqa.training.machine import detect  # noqa: E402
+from legalqa.training.packing import Samples, tokenise  # noqa: E402
+from legalqa.training.shapes import Shape  # noqa: E402
+
+BASE = Path(os.environ.get("LEGALQA_BENCHMARK_BASE", ROOT / "models/base"))
+PARAMS = TrainParams(epochs=1, learning_rate=2e-4, checks=1, max_length=512, pack_tokens=512)
+COUNT, MEAN = 160, 140
+WARM = 2  # first steps, not counted
+
+
+def conversations() -> list[Conversation]:
+    """Questions of the sample with answers put together to a log-normal length."""
+    with (ROOT / "data/sample/legal_qa.csv").open(encoding="utf-8-sig", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["title"] and len(row["reply"]) > 20]
+    draw = random.Random(0)
+    made = []
+    for number in range(COUNT):
+        wanted = min(700, max(25, round(draw.lognormvariate(4.85, 0.65))))  # characters
+        answer = ""
+        while len(answer) < wanted:
+            answer += draw.choice(rows)["reply"]
+        question = rows[number % len(rows)]["title"]
+        turns = [Message(role="user", content=question), Message(role="assistant", content=answer[:wanted])]
+        made.append(Conversation(conversations=turns))
+    return made
+
+
+class PeakMemory(threading.Thread):
+    """Proportional memory of this process and all below it, in GB: pages that processes share count once."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0.0
+        self.done = False
+        self.start()
+
+    def run(self) -> None:
+        """Look twice a second."""
+        while not self.done:
+            self.peak = max(self.peak, sum(map(_proportional, _family(os.getpid()))) / 1e6)
+            time.sleep(0.5)
+
+
+def _family(root: int) -> list[int]:
+    parents: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents.setdefault(int(fields[1]), []).append(int(status.parent.name))
+    found, todo = [], [root]
+    while todo:
+        found.append(todo.pop())
+        todo += parents.get(found[-1], [])
+    return found
+
+
+def _proportional(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def ours(samples: Samples, prompt: Prompt) -> tuple[float, float]:
+    """Useful tokens/s after the warm-up, and peak GB of all processes."""
+    machine = detect(PARAMS.precision, PARAMS.batch)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        samples.save(folder / TRAIN)
+        samples.first(2).save(folder / DEV)
+        memory = PeakMemory()
+        job = Job(params=PARAMS, machine=machine, base=BASE.resolve(), folder=folder, pad_id=prompt.pad_id)
+        launch(job, lambda *_: None)
+        memory.done = True
+        speeds = [row["tokens_per_s"] for row in read_log(folder / LOG) if "tokens_per_s" in row][WARM:]
+    return len(speeds) / sum(1 / speed for speed in speeds), memory.peak
+
+
+def padded(steps: int = 8) -> float:
+    """Useful tokens/s of a plain Hugging Face Trainer: padded batches of 4, loss over the whole head, all threads."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import benchmarks.training as t; t.plain_trainer({steps})"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return float(out.splitlines()[-1])
+
+
+def plain_trainer(steps: int) -> None:
+    """What most people would write."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import (
+        AutoModelForCausalLM,
+        DataCollatorForSeq2Seq,
+        PreTrainedTokenizerFast,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
+
+    samples = tokenise("benchmark", conversations(), Prompt.from_base(BASE), PARAMS.max_length)
+    rows = []
+    for index in range(len(samples)):
+        ids, answer = samples.sample(index)
+        rows.append(
+            {"input_ids": ids.tolist(), "attention_mask": [1] * len(ids), "labels": [-100] * answer + ids[answer:].tolist()}
+        )
+    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.bfloat16)
+    model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules="all-linear"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(BASE / "tokenizer.json"), pad_token="<|endoftext|>")
+    seen: list[tuple[float, int]] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            seen.append((time.monotonic(), int(state.num_input_tokens_seen)))
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            max_steps=steps,
+            per_device_train_batch_size=4,
+            learning_rate=2e-4,
+            bf16=True,
+            use_cpu=True,
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+            include_num_input_tokens_seen="non_padding",
+            log_level="error",
+        )
+        trainer = Trainer(
+            model, arguments, train_dataset=rows, data_collator=DataCollatorForSeq2Seq(tokenizer), callbacks=[Clock()]
+        )
+        trainer.train()
+    (started, first), (ended, last) = seen[WARM - 1], seen[-1]
+    print((last - first) / (ended - started))
+
+
+def peak() -> float:
+    """TFLOP/s of the MLP's matrix product on all processes at once, each with its threads."""
+    machine = detect(PARAMS.precision, PARAMS.batch)
+    shape = Shape.of(BASE, "base")
+    code = (
+        f"import time, torch; torch.set_num_threads({machine.threads}); d = torch.{'bfloat16' if machine.precision == 'bf16' else 'float32'}\n"
+        f"a, b = torch.randn(512, {shape.hidden}, dtype=d), torch.randn({shape.hidden}, {shape.ffn}, dtype=d)\n"
+        "for _ in range(5): a @ b\n"
+        "t, n = time.monotonic(), 0\n"
+        "while time.monotonic() - t < 4:\n a @ b\n n += 1\n"
+        f"print(2 * 512 * {shape.hidden} * {shape.ffn} * n / (time.monotonic() - t) / 1e12)"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": str(machine.threads)}
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(machine.processes)
+    ]
+    return sum(float(run.communicate()[0]) for run in runs)
+
+
+def llamafactory(*, packed: bool, tokens: int) -> float | None:
+    """Useful tokens/s of LLaMA-Factory over the same samples, in its default padded batches of 4 or packed."""
+    python = os.environ.get("LEGALQA_LLAMAFACTORY_PYTHON")
+    if not python:
+        return None
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = [{"instruction": c.question, "input": "", "output": c.answer} for c in conversations()]
+        (folder / "qa.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+        (folder / "dataset_info.json").write_text(json.dumps({"qa": {"file_name": "qa.json"}}), encoding="utf-8")
+        settings = {
+            "model_name_or_path": str(BASE.resolve()),
+            "stage": "sft",
+            "do_train": True,
+            "finetuning_type": "lora",
+            "lora_rank": 16,
+            "lora_target": "all",
+            "dataset": "qa",
+            "dataset_dir": str(folder),
+            "template": "qwen",
+            "cutoff_len": 512,
+            "bf16": True,
+            "per_device_train_batch_size": 1 if packed else 4,
+            "packing": packed,
+            "num_train_epochs": 1,
+            "learning_rate": 2e-4,
+            "output_dir": str(folder / "out"),
+            "report_to": "none",
+            "save_strategy": "no",
+            "use_cpu": True,
+        }
+        (folder / "train.json").write_text(json.dumps(settings), encoding="utf-8")
+        command = [python, "-m", "llamafactory.cli", "train", str(folder / "train.json")]
+        subprocess.run(command, check=True, capture_output=True)
+        result = json.loads((folder / "out" / "train_results.json").read_text(encoding="utf-8"))
+    return tokens / float(result["train_runtime"])
+
+
+def main() -> None:
+    """Measure and print."""
+    prompt = Prompt.from_base(BASE)
+    samples = tokenise("benchmark", conversations(), prompt, PARAMS.max_length)
+    tokens = sum(samples.lengths)
+    print(
+        f"{len(samples)} samples of {tokens / len(samples):.0f} tokens, {os.getloadavg()[0]:.1f} load before the start",
+        flush=True,
+    )
+    speed, memory = ours(samples, prompt)
+    plain = padded()
+    matrix = peak()
+    share = sum(samples.answer_tokens) / tokens
+    work = Shape.of(BASE, "base").flops(PARAMS, share, tokens / len(samples)) / 1e12
+    default, packed = (llamafactory(packed=choice, tokens=tokens) for choice in (False, True))
+    result = {
+        "useful_tokens_per_s": round(speed, 1),
+        "padded_trainer_tokens_per_s": round(plain, 1),
+        "ratio_to_padded_trainer": round(speed / plain, 2),
+        "ratio_to_llamafactory_default": round(speed / default, 2) if default else None,
+        "ratio_to_llamafactory_packed": round(speed / packed, 2) if packed else None,
+        "matrix_peak_tflops": round(matrix, 3),
+        "share_of_peak": round(work * speed / matrix, 3),
+        "peak_gb": round(memory, 2),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

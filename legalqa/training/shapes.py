@@ -1,0 +1,153 @@
+"""What a model's shape says before it is loaded: parameters, LoRA parameters, work and memory of a training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from legalqa.files import read_json
+from legalqa.params import TrainParams
+
+GB = 1e9
+CHUNK = 128  # answer tokens whose logits exist at once, as in loss.py
+ACTIVATION_HIDDEN, ACTIVATION_FFN = 66, 8  # bytes a token and layer in bf16, measured: times hidden size, times MLP size
+NF4_BYTES = 0.52  # a 4-bit weight with its share of the block scales
+RUNTIME = {"cpu": 0.65, "cuda": 1.5}  # GB of a process that has loaded its libraries, of a GPU with its context
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a decoder-only transformer with gated MLPs."""
+
+    name: str
+    layers: int
+    hidden: int
+    ffn: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+    tied: bool
+
+    @classmethod
+    def of(cls, folder: Path, name: str) -> "Shape":
+        """Read it off a plain model folder's config.json."""
+        config: dict[str, Any] = read_json(folder / "config.json")
+        heads = config["num_attention_heads"]
+        return cls(
+            name=name,
+            layers=config["num_hidden_layers"],
+            hidden=config["hidden_size"],
+            ffn=config["intermediate_size"],
+            heads=heads,
+            kv_heads=config.get("num_key_value_heads") or heads,
+            head_size=config.get("head_dim") or config["hidden_size"] // heads,
+            vocabulary=config["vocab_size"],
+            tied=bool(config.get("tie_word_embeddings", False)),
+        )
+
+    @property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of a layer's linear layers."""
+        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
+        attention = {"q_proj": (self.hidden, queries), "k_proj": (self.hidden, keys), "v_proj": (self.hidden, keys)}
+        mlp = {"gate_proj": (self.hidden, self.ffn), "up_proj": (self.hidden, self.ffn), "down_proj": (self.ffn, self.hidden)}
+        return {**attention, "o_proj": (queries, self.hidden), **mlp}
+
+    @property
+    def linear_parameters(self) -> int:
+        """Weights of all layers' linear layers."""
+        return self.layers * sum(inputs * outputs for inputs, outputs in self.linears.values())
+
+    @property
+    def parameters(self) -> int:
+        """All weights (biases, a few thousandths, left out)."""
+        embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
+        return self.linear_parameters + embeddings + self.hidden * (2 * self.layers + 1)
+
+    def trainable(self, params: TrainParams) -> int:
+        """LoRA's weights."""
+        chosen = (
+            self.linears if params.lora.targets == "all-linear" else {name: self.linears[name] for name in params.lora.targets}
+        )
+        return self.layers * sum(params.lora.r * (inputs + outputs) for inputs, outputs in chosen.values())
+
+    def flops(self, params: TrainParams, answer_share: float, sample_tokens: float) -> float:
+        """Work of one token: forward, and backward to the inputs alone, as frozen weights get no gradient."""
+        passes = 2 if not params.gradient_checkpointing else 3
+        layers = 2 * passes * self.linear_parameters
+        attention = 2 * passes * self.layers * self.heads * self.head_size * sample_tokens
+        head = 4 * self.vocabulary * self.hidden * answer_share
+        return layers + attention + head + 6 * self.trainable(params)
+
+
+PUBLIC = {
+    "ChatGLM3-6B": Shape("ChatGLM3-6B", 28, 4096, 13696, 32, 2, 128, 65024, False),
+    "Llama-2-7B": Shape("Llama-2-7B", 32, 4096, 11008, 32, 32, 128, 32000, False),
+    "Qwen2.5-32B": Shape("Qwen2.5-32B", 64, 5120, 27648, 40, 8, 128, 152064, False),
+    "GLM-130B": Shape("GLM-130B", 70, 12288, 32768, 96, 96, 128, 150528, False),
+    "Qwen/Qwen2.5-Coder-0.5B-Instruct": Shape("Qwen2.5-0.5B", 24, 896, 4864, 14, 2, 64, 151936, True),
+}
+"""Shapes from the models' public configs."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """GB of one device: what training keeps there, and of its host what is offloaded (all devices of the host together)."""
+
+    weights: float
+    adapter: float
+    gradients: float
+    optimizer: float
+    activations: float
+    logits: float
+    runtime: float
+    host: float
+
+    @property
+    def total(self) -> float:
+        """GB of the device at the peak."""
+        return self.weights + self.adapter + self.gradients + self.optimizer + self.activations + self.logits + self.runtime
+
+
+def memory(shape: Shape, params: TrainParams, device: str, processes: int, per_host: int, wide: bool) -> Memory:
+    """Peak memory of each of ``processes`` devices. Gradients and optimizer count trainable weights alone.
+
+    ``wide``: weights in fp32 instead of bf16. Gradients are summed in fp32; the optimizer keeps a copy of the weights and two
+    moments in fp32, shared out by ZeRO-1; ZeRO-2 shares out gradients, ZeRO-3 the weights, of which then two layers are
+    gathered at a time.
+    """
+    size = 4 if wide else 2
+    trained = shape.trainable(params)
+    four_bit = shape.linear_parameters if params.quantise == "nf4" else 0
+    weights = four_bit * NF4_BYTES + (shape.parameters - four_bit) * size
+    gathered = 0.0
+    if params.zero == 3 and (processes > 1 or params.offload == "parameters"):
+        gathered = (2 * shape.linear_parameters / shape.layers + shape.vocabulary * shape.hidden) * size
+        weights /= processes
+    gradients = trained * 4 / (processes if params.zero >= 2 else 1)
+    optimizer = trained * (8 if wide else 12) / processes
+    host = 0.0
+    if params.offload != "none" and device == "cuda":
+        host += (optimizer + gradients) * per_host
+        optimizer = gradients = 0.0
+    if params.offload == "parameters" and device == "cuda":
+        host += weights * per_host
+        weights = 0.0
+    token_layer = (ACTIVATION_HIDDEN * shape.hidden + ACTIVATION_FFN * shape.ffn) * size / 2
+    kept = shape.hidden * size * shape.layers + token_layer if params.gradient_checkpointing else token_layer * shape.layers
+    logits = min(CHUNK, params.pack_tokens) * shape.vocabulary * (size + 8)
+    return Memory(
+        weights=(weights + gathered) / GB,
+        adapter=trained * size / GB,
+        gradients=gradients / GB,
+        optimizer=optimizer / GB,
+        activations=kept * params.pack_tokens / GB,
+        logits=logits / GB,
+        runtime=RUNTIME[device],
+        host=host / GB,
+    )
+
+
+def checkpoint_bytes(shape: Shape, params: TrainParams) -> float:
+    """One checkpoint: the adapter twice (its own file, DeepSpeed's) and the optimizer."""
+    return shape.trainable(params) * (2 + 2 + 12)

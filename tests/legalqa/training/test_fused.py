@@ -1,0 +1,47 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from legalqa.params import LoraParams
+from legalqa.training import fused, lora
+
+
+@pytest.fixture
+def models(base: Path) -> Iterator[tuple[torch.nn.Module, torch.nn.Module]]:
+    """The same model with its own forwards and with ours, LoRA's B not zero."""
+    pair = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = lora.attach(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), LoraParams(r=4))
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.1)
+        pair.append(model.train())
+    fused.install(pair[1])
+    yield pair[0], pair[1]
+
+
+def test_outputs_and_gradients_are_those_of_the_model(models: tuple[torch.nn.Module, torch.nn.Module]) -> None:
+    ids = torch.arange(40)[None]
+    plain, ours = (model(ids, use_cache=False).logits for model in models)
+    assert torch.allclose(plain, ours, atol=1e-5)
+    plain.square().sum().backward()
+    ours.square().sum().backward()
+    for (name, expected), (_, parameter) in zip(models[0].named_parameters(), models[1].named_parameters(), strict=True):
+        if expected.requires_grad:
+            assert torch.allclose(expected.grad, parameter.grad, rtol=1e-3, atol=1e-3 * expected.grad.abs().max().item()), name
+
+
+def test_every_kind_of_layer_is_taken(models: tuple[torch.nn.Module, torch.nn.Module]) -> None:
+    taken = [module.forward.__func__.__name__ for module in models[1].modules() if "forward" in module.__dict__]
+    assert (taken.count("_norm"), taken.count("_mlp"), taken.count("_lora")) == (5, 2, 14)
+
+
+@pytest.mark.parametrize("params", [LoraParams(r=2, dropout=0.1), LoraParams(r=2, dora=True)])
+def test_layers_that_say_something_else_keep_their_forward(base: Path, params: LoraParams) -> None:
+    model = lora.attach(AutoModelForCausalLM.from_pretrained(base), params)
+    fused.install(model)
+    assert not any(fused._plain_lora(module) for module in model.modules())
