@@ -39,9 +39,12 @@ repro: setup  ## the main job: all eight stages, promotion, the table of scores
 	[ -d .git ] || { echo "this folder is no git repository; dvc needs one: git init"; exit 1; }
 	dvc repro
 	python -m legalqa.promote promote
-	python -m legalqa.evaluation.table
 	echo
-	echo "Reports: reports/validate/report.html  reports/evaluate/report.html    Next: make serve"
+	cat reports/evaluate/table.txt
+	echo
+	echo "reports/validate/report.html   what the raw file is like"
+	echo "reports/evaluate/report.html   all answers side by side, before and after"
+	echo "next: make serve (ask it on http://127.0.0.1:$(PORT)) or make ui (the runs in MLflow)"
 
 .PHONY: serve
 serve: setup  ## the champion on port 3000 (PORT=...)

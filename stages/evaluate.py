@@ -38,6 +38,7 @@ def main(params: EvaluateParams) -> None:
     rows += table.rows(probe_parts, _bootstrap(len(probe.items()), params))
     cuts = slices(questions, parts, knowledge.statutes, params)
 
+    shown = f"{table.as_text(rows, len(questions))}\n"
     write_json(REPORTS / "scores.json", table.flat(rows) | {"questions": len(questions)})
     write_json(REPORTS / "items.json", table.items([item.key for item in questions], parts))
     write_text(REPORTS / "scores.csv", table.as_csv(rows))
@@ -47,7 +48,8 @@ def main(params: EvaluateParams) -> None:
     with add_to_run(read_json(ADAPTER / "training.json")["train_key"], "evaluate") as run:
         run.log(table.flat(rows), step=0)
         run.artifact(REPORTS, "evaluate")
-    print(f"\n{table.as_text(rows, len(questions))}\n\n{REPORTS}/report.html shows all answers side by side")
+    write_text(REPORTS / "table.txt", shown)
+    print(f"\n{shown}\n{REPORTS}/report.html shows all answers side by side")
 
 
 def ask_all(questions: list[Item], probes: list[Item], knowledge: Knowledge, params: EvaluateParams) -> tuple[Answers, Answers]:
