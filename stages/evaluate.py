@@ -39,6 +39,7 @@ def main(params: EvaluateParams) -> None:
     cuts = slices(questions, parts, knowledge.statutes, params)
 
     shown = f"{table.as_text(rows, len(questions))}\n"
+    write_text(REPORTS / "table.txt", shown)
     write_json(REPORTS / "scores.json", table.flat(rows) | {"questions": len(questions)})
     write_json(REPORTS / "items.json", table.items([item.key for item in questions], parts))
     write_text(REPORTS / "scores.csv", table.as_csv(rows))
@@ -48,7 +49,6 @@ def main(params: EvaluateParams) -> None:
     with add_to_run(read_json(ADAPTER / "training.json")["train_key"], "evaluate") as run:
         run.log(table.flat(rows), step=0)
         run.artifact(REPORTS, "evaluate")
-    write_text(REPORTS / "table.txt", shown)
     print(f"\n{shown}\n{REPORTS}/report.html shows all answers side by side")
 
 
