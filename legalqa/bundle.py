@@ -12,8 +12,6 @@ No times and no absolute paths, so that the same inputs give the same bytes. Big
 never write into one, and beware that DVC makes them read-only.
 """
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from legalqa.base.identity import Identity
 from legalqa.files import read_json, sha256, write_json, write_text, written_aside
+from legalqa.links import link
 from legalqa.problems import Problem, UserError
 from legalqa.prompt import Prompt
 from legalqa.provenance import files_under
@@ -164,17 +163,6 @@ class Bundle:
     def version(self) -> str:
         """The bundle's name in registry and model store: the first 12 digits of its digest."""
         return self.sha256[:12]
-
-
-def link(source: Path, target: Path) -> None:
-    """Hard-link a file or every file of a folder; copy where the file system can't link."""
-    for file in files_under(source):
-        goal = target / file.relative_to(source) if source.is_dir() else target
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(file.resolve(), goal)
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(file, goal)
 
 
 def _files(folder: Path) -> dict[str, Path]:

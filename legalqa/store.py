@@ -8,7 +8,8 @@ from pathlib import Path
 import bentoml
 from bentoml.exceptions import NotFound
 
-from legalqa.bundle import Bundle, link
+from legalqa.bundle import Bundle
+from legalqa.links import link
 from legalqa.problems import Problem, UserError
 
 NAME = "legalqa"

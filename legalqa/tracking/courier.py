@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from legalqa.tracking.journal import Event, Journal
@@ -10,7 +11,9 @@ from legalqa.tracking.sender import Sender, out_of_reach, say
 from legalqa.tracking.store import connect, tracking_folder, tracking_uri
 
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds between two tries while the store is away
-LAST_WAIT = 15.0  # seconds that the end of a stage waits for what is still to be sent
+LAST_WAIT = (
+    120.0  # seconds that the end of a stage waits for a store that is slow; it waits for no second try of one that fails
+)
 SYSTEM_EVERY = 10.0  # seconds between two looks at processor and memory
 
 
@@ -32,6 +35,8 @@ class Courier(threading.Thread):
 
     def post(self, kind: str, **values: Any) -> None:
         """Write an event to the journal and leave it to be sent."""
+        if kind == "artifact" and Path(values["path"]).exists():
+            values["path"] = str(self._journal.keep(Path(values["path"])))
         with self._news:
             self._waiting.append(self._journal.write(kind, **values))
             self._news.notify()

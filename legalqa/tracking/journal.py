@@ -7,10 +7,13 @@ kill -9. Sending a journal twice does no harm, because every event carries the t
 import fcntl
 import json
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
 from typing import Any, BinaryIO, Self
+
+from legalqa.links import link
 
 Event = dict[str, Any]
 
@@ -48,7 +51,8 @@ class Journal:
         events = journal.read()
         if not events or events[-1]["kind"] != "end":
             return journal
-        path.rename(path.with_suffix(f".{events[-1]['time']}.jsonl"))
+        aside = path.with_suffix(f".{events[-1]['time']}.jsonl")
+        path.rename(aside)
         journal.close(delivered=False)
         return cls.open(path)
 
@@ -66,6 +70,17 @@ class Journal:
                 self._stream.flush()
         return event
 
+    def keep(self, source: Path) -> Path:
+        """Keep a file or folder beside the journal, as a link: the original may be gone when it is sent."""
+        number = len(list(self._files.iterdir())) if self._files.is_dir() else 0
+        kept = self._files / str(number) / source.name
+        link(source, kept)
+        return kept
+
+    @property
+    def _files(self) -> Path:
+        return self.path.with_suffix(".files")
+
     def read(self) -> list[Event]:
         """All events, oldest first."""
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").split("\n")[:-1]]
@@ -74,5 +89,6 @@ class Journal:
         """Give up the lock; a journal that was delivered to its end is removed first."""
         with self._writing:
             if delivered:
+                shutil.rmtree(self._files, ignore_errors=True)
                 self.path.unlink(missing_ok=True)
             self._stream.close()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 EXPERIMENT = "legalqa"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI shows runs and curves, not chat traces
 ARTIFACT_COLUMNS = {"experiments": "artifact_location", "runs": "artifact_uri"}
 
 # MLflow's own defaults (seven tries of 120 s) would hold a command for minutes when the server is away.
@@ -56,14 +57,16 @@ def connect() -> tuple["MlflowClient", str]:
     from mlflow import MlflowClient
 
     uri = tracking_uri()
-    client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+    place = {"tracking_uri": uri, "registry_uri": os.environ.get("MLFLOW_REGISTRY_URI") or uri}
     if not uri.startswith("sqlite:///"):
+        client = MlflowClient(**place)
         return client, _experiment(client, artifacts=None)  # a server knows where its artifacts belong
     database = Path(uri.removeprefix("sqlite:///"))
     artifacts = (database.parent / "mlartifacts").as_uri()
     with _alone():
         if database.exists():
             _follow_a_move(database, artifacts)
+        client = MlflowClient(**place)  # makes the tables
         return client, _experiment(client, artifacts)
 
 
@@ -99,7 +102,7 @@ def _experiment(client: "MlflowClient", artifacts: str | None) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
         try:
-            return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+            return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

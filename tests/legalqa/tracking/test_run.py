@@ -21,11 +21,13 @@ from legalqa.tracking.store import connect, find_runs, tracking_folder
 KEY = "0123456789abcdef"
 NOBODY = "http://127.0.0.1:9"
 
-FORK = multiprocessing.get_context("fork")  # a copy of this process has MLflow imported already
+SERVER = multiprocessing.get_context("forkserver")  # imports MLflow once; its children start at once
+SERVER.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "legalqa.tracking"])
 
 
-def train(key: str, end: str, trained: Any) -> None:
+def train(project: str, key: str, end: str, trained: Any) -> None:
     """Train in a process of its own, and come to the given end."""
+    os.environ["DVC_ROOT"] = project
     with train_run(key, {"learning_rate": 0.1, "lora": {"r": 8}}) as run:
         for step in range(20):
             run.log({"loss": 1 / (step + 1)}, step)
@@ -38,10 +40,10 @@ def train(key: str, end: str, trained: Any) -> None:
             time.sleep(60)
 
 
-def training(key: str, end: str) -> tuple[Any, Any]:
+def training(project: Path, key: str, end: str) -> tuple[Any, Any]:
     """The process, and the event that it sets when it has trained."""
-    trained = FORK.Event()
-    process = FORK.Process(target=train, args=(key, end, trained))
+    trained = SERVER.Event()
+    process = SERVER.Process(target=train, args=(str(project), key, end, trained))
     process.start()
     return process, trained
 
@@ -161,7 +163,7 @@ def test_status_says_how_it_ended(project: Path, end: BaseException, status: str
 
 def test_signals_and_kill_9(project: Path) -> None:
     ends = {"sigterm": signal.SIGTERM, "sigint": signal.SIGINT, "sigkill": signal.SIGKILL}
-    started = {key: training(key, "wait") for key in ends} | {"exit": training("exit", "exit 1")}
+    started = {key: training(project, key, "wait") for key in ends} | {"exit": training(project, "exit", "exit 1")}
     for key, (process, trained) in started.items():
         assert trained.wait(60)
         if key in ends:
@@ -178,7 +180,7 @@ def test_signals_and_kill_9(project: Path) -> None:
 
 
 def test_six_at_once_on_a_fresh_database(fresh_project: Path) -> None:
-    started = {f"key{number}": training(f"key{number}", "") for number in range(6)}
+    started = {f"key{number}": training(fresh_project, f"key{number}", "") for number in range(6)}
     for process, _ in started.values():
         process.join(120)
         assert process.exitcode == 0
@@ -245,8 +247,12 @@ def test_training_goes_on_without_a_server_and_is_sent_later(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     started = time.time()
+    picture = project / "loss.png"
+    picture.write_text("picture", encoding="utf-8")
     with train_run(KEY, {"rate": 0.1}) as run:
         run.log({"loss": 2.0}, 1)
+        run.artifact(picture)
+    picture.unlink()
     said = capsys.readouterr().err
     assert f"{NOBODY} can't be used now" in said
     assert f"{KEY}.jsonl keeps it" in said
@@ -256,6 +262,8 @@ def test_training_goes_on_without_a_server_and_is_sent_later(
     found = only_run()
     assert found.info.status == "FINISHED"
     assert found.data.metrics == {"loss": 2.0}
+    assert {file.path for file in connect()[0].list_artifacts(found.info.run_id)} == {"loss.png", "params.json"}
+    assert [path.name for path in tracking_folder().iterdir()] == ["store.lock"]
     assert found.info.start_time / 1000 == pytest.approx(started, abs=1)
 
 
