@@ -171,8 +171,9 @@ def peak() -> float:
     """TFLOP/s of the MLP's matrix product on all processes at once, each with its threads."""
     machine = detect(PARAMS.precision, PARAMS.batch)
     shape = Shape.of(BASE, "base")
+    dtype = "bfloat16" if machine.precision == "bf16" else "float32"
     code = (
-        f"import time, torch; torch.set_num_threads({machine.threads}); d = torch.{'bfloat16' if machine.precision == 'bf16' else 'float32'}\n"
+        f"import time, torch; torch.set_num_threads({machine.threads}); d = torch.{dtype}\n"
         f"a, b = torch.randn(512, {shape.hidden}, dtype=d), torch.randn({shape.hidden}, {shape.ffn}, dtype=d)\n"
         "for _ in range(5): a @ b\n"
         "t, n = time.monotonic(), 0\n"
