@@ -1,6 +1,7 @@
 """Starts the servers that are compared: ours, plain adaptive batching, llama.cpp, transformers serve."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -71,11 +72,13 @@ def _free_port() -> int:
 
 
 @contextmanager
-def ours(bundle: Path, weights: str) -> Iterator[Server]:
-    """This service, with limits out of the way."""
+def ours(bundle: Path, weights: str, patient: bool = False) -> Iterator[Server]:
+    """This service, with its limits out of the way; ``patient``: deadlines, too, so that everything waits for the model."""
+    values = {"requests_per_minute": 10**6, "tokens_per_minute": 10**9, "concurrent": 10**4}
+    values |= {"first_token_s": 500, "deadline_s": 600} if patient else {}
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    for name, most in (("requests_per_minute", 10**6), ("tokens_per_minute", 10**9), ("concurrent", 10**4)):
-        text = "\n".join(line if f" {name}:" not in line else f"    {name}: {most}" for line in text.split("\n"))
+    for name, value in values.items():
+        text = re.sub(rf"^( +{name}:) [0-9.]+", rf"\1 {value}", text, flags=re.MULTILINE)
     with tempfile.TemporaryDirectory() as folder:
         params = Path(folder) / "params.yaml"
         params.write_text(text, encoding="utf-8")

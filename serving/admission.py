@@ -10,6 +10,7 @@ import time
 from legalqa.engine.interface import Health
 from legalqa.params import ServeParams
 
+SAFETY = 2.0  # a first token that comes in twice the expected time still comes in time
 TRIAL_S = 5.0
 
 
@@ -55,7 +56,7 @@ class Admission:
             return None
         estimate = self.load(health, max_batch).estimate(prompt_tokens, new_tokens, max_batch)
         now = time.monotonic()
-        late = now + estimate.first_token_s > first_token_by or now + estimate.total_s > deadline
+        late = now + SAFETY * estimate.first_token_s > first_token_by or now + estimate.total_s > deadline
         if late and (self.tickets or now < self._last_admitted + TRIAL_S):
             return None
         self._last_admitted = now

@@ -109,6 +109,7 @@ class EngineClient:
             finally:
                 await response.aclose()
         except (httpx.TransportError, ValidationError, TimeoutError) as error:
+            self._heed(error)
             raise EngineLostError(f"{type(error).__name__}: {error}") from error
 
     @contextmanager
@@ -150,8 +151,15 @@ class EngineClient:
                 self._heard = time.monotonic()
             if self._status.state == "failed" and before.state != "failed":
                 log.error("engine: %s", self._status.problem)
-        except (httpx.HTTPError, ValidationError):
+        except (httpx.HTTPError, ValidationError) as error:
             self._misses += 1
+            self._heed(error)
+
+    def _heed(self, error: Exception) -> None:
+        """Who hangs up in the middle has died, and another process comes; its first word will say that it loads."""
+        if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) and self._status.state == "ready":
+            log.error("the engine process %d has died", self._status.pid)
+            self._status = UNKNOWN
 
     def _let_go_of_the_waiting(self) -> None:
         """End what has waited for a while. An engine that shuts down is silent about its health, but finishes its answers."""

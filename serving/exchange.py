@@ -59,6 +59,7 @@ class Exchange:
             raise
         assert isinstance(began, Began)
         self.began = began
+        _trace(source=began.source, reason=began.reason, prompt_tokens=began.prompt_tokens)
         return began
 
     async def events(self) -> AsyncIterator[Piece | Ended]:
@@ -67,6 +68,7 @@ class Exchange:
         async for event in self._events:
             if isinstance(event, Ended):
                 self._ended = event
+                _trace(completion_tokens=event.completion_tokens, finish_reason=event.finish_reason)
             if not isinstance(event, Began):
                 yield event
 
@@ -102,11 +104,6 @@ class Exchange:
             await self._gateway.limits.settle(self._client.name, self._reserved, used, self._tokens_per_minute)
             self._reserved = 0
         if self.began and self._ended:
-            span = trace.get_current_span()
-            span.set_attribute("legalqa.source", self.began.source)
-            span.set_attribute("legalqa.reason", self.began.reason)
-            span.set_attribute("gen_ai.usage.input_tokens", self.began.prompt_tokens)
-            span.set_attribute("gen_ai.usage.output_tokens", self._ended.completion_tokens)
             finished = "error" if self._ended.error else self._ended.finish_reason
             seconds = time.monotonic() - self._started
             self._gateway.telemetry.answered(self.began.source, self.began.reason, finished, self.began.prompt_tokens, seconds)
@@ -123,3 +120,10 @@ class Exchange:
             if isinstance(event, Piece):
                 text += event.text
         return Answer(began, text, self._ended or Ended("error", error="the answer broke off"))
+
+
+def _trace(**attributes: str | int) -> None:
+    """Put attributes on the request's span, where it is traced and not over yet (its client may have left)."""
+    span = trace.get_current_span()
+    if span.is_recording():
+        span.set_attributes({f"legalqa.{name}": value for name, value in attributes.items()})

@@ -25,7 +25,7 @@ def admit(
 def test_what_would_be_late_is_not_let_in() -> None:
     door = Admission(PARAMS)
     assert admit(door, new=1000, total_s=20) is None  # 25 s of writing
-    assert admit(door, prompt=1200, first_s=5) is None  # 6 s of reading
+    assert admit(door, prompt=600, first_s=5) is None  # 3 s of reading, which may as well take 6
     assert admit(door)
 
 
@@ -33,7 +33,7 @@ def test_accepted_work_counts_until_it_is_done() -> None:
     door = Admission(PARAMS)
     first, second = admit(door), admit(door)
     assert first and second
-    assert admit(door, first_s=2) is None  # both places of the batch are taken for 2.5 s and more
+    assert admit(door, first_s=4) is None  # both places of the batch are taken for 2.5 s and more
     first.wrote(99)
     second.wrote(99)
     assert admit(door, first_s=2)
