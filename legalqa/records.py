@@ -111,6 +111,7 @@ def read_jsonl(path: Path | str) -> list[Conversation]:
 
 def write_jsonl(path: Path | str, conversations: Iterable[Conversation]) -> None:
     """Write one conversation a line, UTF-8 unescaped, whole or not at all."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
     with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as stream:
         for conversation in conversations:
-            stream.write(json.dumps(conversation.model_dump(exclude_defaults=True), ensure_ascii=False) + "\n")
+            stream.write(encode(conversation.model_dump(exclude_defaults=True)) + "\n")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from legalqa.data.cells import matches
+from legalqa.data.cells import TEXT, matches
 
 # The first area that matches wins, so the narrow ones stand before the wide ones.
 AREAS: dict[str, str] = {
@@ -41,7 +41,10 @@ OTHER = "other"
 
 def areas(prompts: pd.Series) -> pd.Series:
     """The area of each prompt."""
-    found = pd.Series(OTHER, index=prompts.index, dtype="str")
-    for name, pattern in reversed(AREAS.items()):
-        found = found.mask(matches(prompts, pattern), name)
+    found = pd.Series(OTHER, index=prompts.index, dtype=TEXT)
+    left = prompts
+    for name, pattern in AREAS.items():
+        hit = matches(left, pattern)
+        found.loc[left.index[hit]] = name
+        left = left[~hit]
     return found

@@ -43,5 +43,6 @@ def keys(texts: pd.Series) -> pd.Series:
 
 def joined(titles: pd.Series, questions: pd.Series) -> pd.Series:
     """`join` over two columns; null where both are."""
-    rows = zip(titles.fillna(""), questions.fillna(""), keys(titles), keys(questions), strict=True)
+    columns = (titles.fillna(""), questions.fillna(""), keys(titles), keys(questions))
+    rows = zip(*(column.to_numpy() for column in columns), strict=True)
     return pd.Series([_joined(*row) or None for row in rows], index=titles.index, dtype=TEXT)

@@ -16,7 +16,7 @@ from legalqa.data.reading import Table
 from legalqa.data.shingles import BLOCK, Shingles
 from legalqa.params import ConvertParams, Lengths, NearDuplicates
 from legalqa.problems import Problem, UserError
-from legalqa.records import Conversation, Message
+from legalqa.records import Conversation
 
 NUMERALS = re.compile(r"[0-9一二三四五六七八九十百千万两]+")
 LIGHT = frozenset("的了吗呢啊吧呀哦嘛么请问您你好谢下律师各位大家帮忙想咨询那就也都很还，。！？、；：,.!?;: \n")
@@ -121,7 +121,7 @@ def grouped(answers: pd.DataFrame, references: pd.DataFrame, limits: NearDuplica
     labels = labels.groupby(pd.factorize(answers["asked"])[0]).transform(
         "min"
     )  # texts too short for a shingle pair with nothing
-    digests = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in answers["asked"]]
+    digests = [hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in answers["asked"].to_numpy()]
     names = pd.Series(digests, index=answers.index, dtype=TEXT)
     answers = answers.assign(group=names.groupby(labels.to_numpy()).transform("min"), area=areas.areas(answers["prompt"]))
 
@@ -159,16 +159,13 @@ def conversations(answers: pd.DataFrame, references: pd.DataFrame) -> Iterator[C
     with tqdm(total=len(answers), desc="writing", unit=" conversations", delay=2, disable=None) as bar:
         for start in range(0, len(answers), BLOCK):  # not all texts at once as Python strings
             block = columns.iloc[start : start + BLOCK]
-            for record, prompt, reply, group, area in zip(
-                block.index.tolist(), *(block[name] for name in columns), strict=True
-            ):
+            rows = zip(block.index.tolist(), *(block[name].to_numpy() for name in columns), strict=True)
+            for record, prompt, reply, group, area in rows:
                 others = further.get(record, [])
-                yield Conversation(
-                    conversations=[Message(role="user", content=prompt), Message(role="assistant", content=reply)],
-                    records=[record, *(other for other, _ in others)],
-                    references=[text for _, text in others],
-                    group=group,
-                    area=area,
+                turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": reply}]
+                records, texts = [record, *(other for other, _ in others)], [text for _, text in others]
+                yield Conversation.model_validate(
+                    {"conversations": turns, "records": records, "references": texts, "group": group, "area": area}
                 )
             bar.update(len(block))
 

@@ -37,13 +37,13 @@ class _LooksChinese(ColumnMapMetricProvider):  # type: ignore[misc]
     @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(cls, column: pd.Series, **_: Any) -> pd.Series:  # noqa: N805
         array = pa.array(column, pa.large_string())
-        letters = pc.count_substring_regex(array, r"[\p{L}\p{N}]").to_numpy()
-        chinese = pc.count_substring_regex(array, r"\p{Han}").to_numpy()
-        return pd.Series((chinese > 0) & (chinese * 3 >= letters), index=column.index)
+        long = pc.utf8_length(array).to_numpy()
+        foreign = pc.utf8_length(pc.replace_substring_regex(array, r"\p{Han}+", "")).to_numpy()
+        return pd.Series((foreign < long) & (4 * foreign <= 3 * long), index=column.index)
 
 
 class ExpectColumnValuesToLookChinese(ColumnMapExpectation):  # type: ignore[misc]
-    """At least a third of the letters and digits are Chinese characters."""
+    """At least a quarter of the characters are Chinese."""
 
     map_metric = "column_values.look_chinese"
 

@@ -30,7 +30,7 @@ class Shingles:
         """All pairs of neighbouring characters of every text, vectorised over blocks of texts."""
         values, counts = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
         for start in range(0, len(texts), BLOCK):
-            block = texts.iloc[start : start + BLOCK].tolist()
+            block = texts.iloc[start : start + BLOCK].to_numpy()
             lengths = np.fromiter(map(len, block), np.int64, len(block))
             characters = np.frombuffer("".join(block).encode("utf-32-le"), np.uint32).astype(np.uint64)
             owner = np.repeat(np.arange(len(block), dtype=np.uint64), lengths)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legalqa.data.cleaning import RULES, clean, clean_column
@@ -44,12 +44,14 @@ MESSY = st.text(st.sampled_from(list("您好，。！？ \u3000\n\r\t\x00\u200b<
 
 
 @given(MESSY)
+@settings(deadline=None)
 def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     once = clean(text, ["control", "full_width", "whitespace"])
     assert clean(once, ["control", "full_width", "whitespace"]) == once
 
 
 @given(st.lists(MESSY, min_size=1, max_size=5))
+@settings(deadline=None, max_examples=50)
 def test_columns_are_cleaned_like_texts(texts: list[str]) -> None:
     column, _ = clean_column(pd.Series(texts, dtype="str"), list(RULES))
     assert [text if isinstance(text, str) else "" for text in column] == [clean(text, list(RULES)) for text in texts]
