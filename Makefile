@@ -63,6 +63,15 @@ ui: setup  ## the MLflow UI with the runs
 plan: setup  ## what training will need, before anything is trained
 	@python -m legalqa.training.plan
 
+GRID ?= -S 'train.lora.r=8,16' -S 'train.learning_rate=2e-4,4e-4'
+JOBS ?= 1
+.PHONY: sweep
+sweep: setup  ## every combination of GRID (-S key=v1,v2 ...) in a queue, JOBS at a time
+	@dvc exp run --queue $(GRID)
+	dvc queue start --jobs $(JOBS)
+	echo
+	echo "dvc queue status, dvc queue logs NAME: how far they are    dvc exp show, make ui: results    dvc queue stop --kill: end"
+
 .PHONY: promote
 promote: setup  ## compare the bundle with the champion; the winner is registered and served
 	@python -m legalqa.promote promote
