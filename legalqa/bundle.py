@@ -3,7 +3,7 @@
     base/ adapter/ knowledge/     as their stages wrote them
     prompt.json tokenizer.json    the template it was trained with
     generation.json               the settings it was scored with
-    config.json                   the params of training and evaluation
+    params.json                   the params of training and evaluation
     evaluation/                   its scores, and the score of each test question
     README.md                     the model card
     manifest.json                 sha256 and size of every other file, and what all of it was made from
@@ -30,7 +30,7 @@ from legalqa.provenance import files_under
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
 GENERATION_FILE = "generation.json"
-CONFIG_FILE = "config.json"
+CONFIG_FILE = "params.json"
 SCORES_FILE = "evaluation/scores.json"  # "arm.score" -> value
 ITEMS_FILE = "evaluation/items.json"  # arm -> score -> test question -> value
 
