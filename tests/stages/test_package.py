@@ -118,3 +118,12 @@ def test_broken_limits_are_all_named_and_the_old_bundle_stays(ready: Path) -> No
     assert "tuned.rouge_l_char: 45; expected at least 90" in str(caught.value)
     assert "no score rogue" in str(caught.value)
     assert Bundle.open("models/bundle").sha256 == before
+
+
+def test_works_elsewhere_and_tells_nothing_about_this_machine(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    moved = shutil.copytree(run().folder, tmp_path_factory.mktemp("elsewhere") / "bundle")
+    shutil.rmtree(ready / "models")
+    bundle = Bundle.open(moved)
+    assert bundle.prompt.encode("离婚")
+    for path in moved.rglob("*"):
+        assert not path.is_file() or str(ready).encode() not in path.read_bytes(), path
