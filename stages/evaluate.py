@@ -47,9 +47,8 @@ def main(params: EvaluateParams) -> None:
     draw(rows, REPORTS / "scores.png")
     write_text(REPORTS / "report.html", render(rows, cuts, answers, parts, knowledge.statutes, params))
     with add_to_run(read_json(ADAPTER / "training.json")["train_key"], "evaluate") as run:
-        run.log(
-            {name.replace(".", "/"): value for name, value in table.flat(rows).items()}, step=0
-        )  # a section an arm in the UI
+        # with a slash, MLflow's UI shows a section for each arm
+        run.log({name.replace(".", "/"): value for name, value in table.flat(rows).items()}, step=0)
         run.artifact(REPORTS, "evaluate")
     print(f"\n{shown}\n{REPORTS}/report.html shows all answers side by side")
 

@@ -55,10 +55,21 @@ class SlotModel:
         ]
 
     @torch.inference_mode()
-    def forward(self, rows: Sequence[Rows]) -> Tensor:
-        """Logits (sequences, vocabulary) in float32 that choose the token after each sequence's last new one."""
-        ends = torch.tensor([len(r.token_ids) for r in rows]).cumsum(0) - 1
-        return self._logits(rows, ends)
+    def forward(self, rows: Sequence[Rows]) -> list[Tensor]:
+        """Logits (tokens, vocabulary) in float32 for each sequence: what follows each of its new tokens.
+
+        Of a prompt (``start`` 0) only the last token is asked for.
+        """
+        keep: list[int] = []
+        sizes: list[int] = []
+        first = 0
+        for r in rows:
+            last = first + len(r.token_ids)
+            asked = range(first if r.start else last - 1, last)
+            keep += asked
+            sizes.append(len(asked))
+            first = last
+        return list(torch.split(self._logits(rows, torch.tensor(keep)), sizes))
 
     @torch.inference_mode()
     def answer_loss(self, ids: Sequence[int], loss_mask: Sequence[int], slot: int = 0) -> tuple[float, int]:
@@ -112,19 +123,20 @@ def _attend(
     grouped = query[0].to(keys.dtype).view(shared, heads // shared, tokens, width)
     result = torch.empty(tokens, heads, width, dtype=query.dtype)
     for first, last, r in plan.spans:
-        end = r.start + last - first
-        own_keys, own_values = keys[r.slot, None, :, :end], values[r.slot, None, :, :end]
-        asked = grouped[:, :, first:last]
-        if last - first == 1:
-            found = scaled_dot_product_attention(asked[None, :, :, 0], own_keys, own_values, scale=scaling)
-            result[first] = found.reshape(heads, width)
-        else:
+        if r.start == 0:
             found = scaled_dot_product_attention(
-                asked.reshape(1, heads, last - first, width),
-                own_keys.repeat_interleave(heads // shared, 1),
-                own_values.repeat_interleave(heads // shared, 1),
+                query[:, :, first:last].to(keys.dtype),
+                keys[r.slot, None, :, : last - first].repeat_interleave(heads // shared, 1),
+                values[r.slot, None, :, : last - first].repeat_interleave(heads // shared, 1),
                 is_causal=True,
                 scale=scaling,
             )
             result[first:last] = found[0].transpose(0, 1)
+            continue
+        for at in range(first, last):  # one by one, so that a token guessed ahead gets the numbers it would get alone
+            end = r.start + at - first + 1
+            found = scaled_dot_product_attention(
+                grouped[None, :, :, at], keys[r.slot, None, :, :end], values[r.slot, None, :, :end], scale=scaling
+            )
+            result[at] = found.reshape(heads, width)
     return result[None], None

@@ -167,5 +167,4 @@ def _json(path: Path) -> list[dict[str, str]]:
 
 if __name__ == "__main__":
     with stage("benchmarks"):
-        params = load_params()
-        main(params.benchmarks, params.evaluate)
+        main(load_params().benchmarks, load_params().evaluate)

@@ -68,7 +68,7 @@ def test_local_arms_floors_and_probe(ready: Path, capsys: pytest.CaptureFixture[
     assert "rouge_l_char" in shown
     assert "4 questions" in shown
     run = find_runs(*connect(), TRAIN_KEY)[0]
-    assert run.data.metrics["tuned.rouge_l_char"] == pytest.approx(scores["tuned.rouge_l_char"])
+    assert run.data.metrics["tuned/rouge_l_char"] == pytest.approx(scores["tuned.rouge_l_char"])
     before = {path.name: sha256(path) for path in REPORTS.iterdir()}
     evaluate.main(params)
     assert {path.name: sha256(path) for path in REPORTS.iterdir()} == before
