@@ -11,7 +11,7 @@ from legalqa.records import read_jsonl
 from legalqa.stage import stage
 from legalqa.training import adapter, curves
 from legalqa.training.job import DEV, LOG, TRAIN, prepare
-from legalqa.training.launch import launch
+from legalqa.training.launch import join, launch
 from legalqa.training.packing import tokenise
 
 BASE = Path("models/base")
@@ -28,6 +28,10 @@ def main(params: TrainParams) -> None:
     key = train_key(params.model_dump(), identity.model_dump(), SPLITS, adapter.CODE)
     job = prepare(key, params, BASE, prompt.pad_id, {TRAIN: train, DEV: dev})
     print(adapter.summary(train, dev, job))
+    if job.machine.host_rank:
+        join(job)
+        print(f"host {job.machine.host_rank} has done its part; host 0 publishes")
+        return
 
     tags = {"base": identity.name, "base.sha256": identity.sha256}
     with tracking.train_run(key, params.model_dump(), tags, SPLITS) as run:

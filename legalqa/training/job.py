@@ -74,11 +74,14 @@ class Outcome(BaseModel):
 def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapping[str, Samples]) -> Job:
     """Make the job: machine, folder, token ids for the processes, and the checkpoint to go on from, if there is one.
 
+    On another host than the first nothing is written: its processes read what host 0 wrote, in the same (shared) folder.
     A checkpoint belongs to its number of processes and its dtype, so these are taken from it; raises UserError when the
     environment or the device says otherwise.
     """
     checkpoints = Checkpoints.of(key)
     machine = detect(params.precision, max(1, min(params.batch, len(splits[TRAIN]))))
+    if machine.host_rank:
+        return Job(params=params, machine=machine, base=base.resolve(), folder=checkpoints.folder, pad_id=pad_id)
     checkpoints.start()
     resume, troubles = checkpoints.newest_whole()
     for trouble in troubles:

@@ -19,7 +19,6 @@ from typing import IO
 from legalqa.problems import Problem, UserError
 from legalqa.training.job import LOG, OUTCOME, STOP, Job, Outcome
 
-LOCK = "lock"
 GRACE = 300  # seconds that a step and a save may take after somebody asked to stop
 LOCK_PATIENCE = 20  # seconds that the processes of a killed launcher may take to end
 
@@ -31,14 +30,14 @@ def launch(job: Job, report: Callable[[dict[str, float], int], None]) -> Outcome
     end of the grace time, kills them. Raises UserError when the training failed or a process died.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    with locked(job.folder / LOCK):
+    with locked(job.folder / _lock(0)):
         for name in (STOP, OUTCOME):
             (job.folder / name).unlink(missing_ok=True)
         _trim(job.folder / LOG, job.resume or 0)
         job.save()
         with (job.folder / LOG).open(encoding="utf-8") as log:
             log.seek(0, os.SEEK_END)
-            code = _run(job, log, report)
+            code = _run(job, lambda: _pass_on(log, report))
         outcome = Outcome.load(job.folder)
     if outcome is None:
         found = f"a training process died (torchrun ended with exit code {code})"
@@ -51,17 +50,30 @@ def launch(job: Job, report: Callable[[dict[str, float], int], None]) -> Outcome
     return outcome
 
 
+def join(job: Job) -> None:
+    """Lend this host's processes to the training that host 0 runs. Raises UserError when it ended badly."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with locked(job.folder / _lock(job.machine.host_rank)):
+        code = _run(job, lambda: None)
+    if code:
+        raise UserError(Problem("train", f"torchrun ended with exit code {code}", fix="see host 0"))
+
+
 def wait_for_end_of_launcher(folder: Path) -> None:
-    """For a thread of a training process: returns when the launcher is dead."""
-    with (folder / LOCK).open() as stream:
+    """For a thread of a training process: returns when this host's launcher is dead."""
+    with (folder / _lock(int(os.environ.get("GROUP_RANK", "0")))).open() as stream:
         fcntl.flock(stream, fcntl.LOCK_SH)
 
 
-def _run(job: Job, log: IO[str], report: Callable[[dict[str, float], int], None]) -> int:
+def _lock(host_rank: int) -> str:
+    return f"lock-{host_rank}"
+
+
+def _run(job: Job, watch: Callable[[], None]) -> int:
     process = subprocess.Popen(_command(job), env=_environment(job), start_new_session=True)
     try:
         while process.poll() is None:
-            _pass_on(log, report)
+            watch()
             time.sleep(0.2)
     except (KeyboardInterrupt, SystemExit):
         print("\ntrain: ending after this step, with a checkpoint; once more ends at once", file=sys.stderr, flush=True)
@@ -73,7 +85,7 @@ def _run(job: Job, log: IO[str], report: Callable[[dict[str, float], int], None]
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        _pass_on(log, report)
+        watch()
     return process.returncode
 
 

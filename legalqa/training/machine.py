@@ -41,8 +41,9 @@ class Machine(BaseModel):
 def detect(precision: Literal["auto", "bf16", "fp32"], most: int) -> Machine:
     """Read the hardware and the environment (LEGALQA_PROCESSES, LEGALQA_HOSTS, LEGALQA_HOST_RANK, MASTER_ADDR, MASTER_PORT).
 
-    At most ``most`` processes in all, so that each has a sample in every step. On CPU one pinned thread a process is faster
-    than one process with all threads. Raises UserError for a dtype that the device has not.
+    On several hosts each runs the stage with its own LEGALQA_HOST_RANK, in a project folder that they share; MASTER_ADDR and
+    MASTER_PORT are host 0's. At most ``most`` processes in all, so that each has a sample in every step. On CPU one pinned
+    thread a process is faster than one process with all threads. Raises UserError for a dtype that the device has not.
     """
     cores = len(os.sched_getaffinity(0))
     gpus = _gpus()

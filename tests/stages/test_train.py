@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,10 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(project: Path, **environment: str) -> subprocess.Popen[str]:
+def start(project: Path, prefix: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
     clean = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "LEGALQA_PROCESSES")}
     return subprocess.Popen(
-        [sys.executable, "-m", "stages.train"],
+        [*prefix, sys.executable, "-m", "stages.train"],
         cwd=project,
         env={**clean, "PYTHONPATH": str(ROOT), "DVC_ROOT": str(project), **environment},
         stdout=subprocess.PIPE,
@@ -137,3 +138,44 @@ def test_a_diverging_training_fails_with_one_message_and_publishes_nothing(proje
     assert "train stopped.\ntrain step " in said and "Traceback" not in said
     assert not (project / "models/adapter").exists()
     assert [status for status, _ in runs(project)] == ["FAILED"]
+
+
+@pytest.fixture
+def two_hosts() -> Iterator[list[str]]:
+    """Two network namespaces with an address each, joined by a cable: 10.77.0.1 and 10.77.0.2."""
+    names = [f"legalqa{os.getpid()}-{number}" for number in (0, 1)]
+    cable = [f"lq{os.getpid()}{end}" for end in "ab"]
+    commands = [f"ip netns add {name}" for name in names]
+    commands.append(f"ip link add {cable[0]} netns {names[0]} type veth peer name {cable[1]} netns {names[1]}")
+    for number, (name, end) in enumerate(zip(names, cable, strict=True), start=1):
+        commands += [
+            f"ip -n {name} addr add 10.77.0.{number}/24 dev {end}",
+            f"ip -n {name} link set {end} up",
+            f"ip -n {name} link set lo up",
+        ]
+    try:
+        for command in commands:
+            subprocess.run(command.split(), check=True, capture_output=True)
+        yield [f"ip netns exec {name}" for name in names]
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no network namespaces here: {error}")
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+def test_two_hosts_learn_what_one_host_learns(project: Path, two_hosts: list[str]) -> None:
+    alone = start(project, LEGALQA_PROCESSES="2")
+    said, _ = alone.communicate(timeout=300)
+    assert alone.returncode == 0, said
+    expected = (project / "models/adapter/adapter_model.safetensors").read_bytes()
+
+    shared = {"LEGALQA_HOSTS": "2", "LEGALQA_PROCESSES": "1", "MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29577"}
+    hosts = []
+    for rank, (prefix, end) in enumerate(zip(two_hosts, "ab", strict=True)):
+        card = f"lq{os.getpid()}{end}"
+        hosts.append(start(project, prefix.split(), LEGALQA_HOST_RANK=str(rank), GLOO_SOCKET_IFNAME=card, **shared))
+    outputs = [host.communicate(timeout=300)[0] for host in hosts]
+    assert [host.returncode for host in hosts] == [0, 0], outputs
+    assert "host 1 has done its part" in outputs[1]
+    assert (project / "models/adapter/adapter_model.safetensors").read_bytes() == expected

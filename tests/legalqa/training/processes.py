@@ -26,7 +26,7 @@ def train(job: Job, trap: Trap | None = None, rounds: int = 1) -> Outcome | None
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with locked(job.folder / "lock"):
+    with locked(job.folder / "lock-0"):
         processes = [
             CONTEXT.Process(target=_process, args=(job.folder, rank, job.machine.world, port, trap))
             for rank in range(job.machine.world)
