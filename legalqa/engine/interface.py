@@ -5,7 +5,7 @@ asks a server which renders by itself (any OpenAI-compatible API) reads ``messag
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from legalqa.records import Message
@@ -96,9 +96,7 @@ class Capabilities:
 
     max_batch: int
     max_context: int
-    samples: bool = True
     renders_prompts: bool = False
-    names: tuple[str, ...] = field(default_factory=tuple)
 
 
 class Engine(Protocol):

@@ -11,48 +11,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import Tensor
-
-from legalqa.engine.drafts import Drafts
+from legalqa.engine.answer import Answer
 from legalqa.engine.interface import Capabilities, Completion, Delta, FinishReason, GenerationRequest, Health
 from legalqa.engine.loading import Weights, load_model
-from legalqa.engine.sampling import Sampler
 from legalqa.engine.slots import Rows, SlotModel
-from legalqa.engine.text import TextStream
 from legalqa.prompt import Prompt
 
 CHEAP_ROWS = 8  # a step with so many tokens costs about half more than with one
-FEW_GUESSES, MOST_GUESSES = 2, 7  # at first and after a wrong one; as long as they are right
 PREFILL_TOKENS = 512  # prompts read in one step: more would let the running answers wait
 RATE_MEMORY = 0.9  # of the moving averages of speed
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _Sequence:
-    """A request on its way: ``fresh`` are the tokens that the model has not read yet, ``written`` the answer so far."""
-
-    request: GenerationRequest
-    emit: Callable[[Delta], None]
-    sampler: Sampler
-    text: TextStream
-    drafts: Drafts
-    fresh: list[int]
-    slot: int = -1
-    read: int = 0
-    guessed: int = 0  # how many of the fresh tokens are guesses
-    reach: int = FEW_GUESSES  # how many the next step may guess
-    written: list[int] = field(default_factory=list)
-    cancelled: bool = False
-    done: bool = False
-
-    @property
-    def left(self) -> int:
-        return self.request.max_new_tokens - len(self.written)
 
 
 class TransformersEngine:
@@ -73,8 +44,8 @@ class TransformersEngine:
         self._model: SlotModel | None = None
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()  # guards all below
-        self._waiting: deque[_Sequence] = deque()
-        self._running: list[_Sequence] = []
+        self._waiting: deque[Answer] = deque()
+        self._running: list[Answer] = []
         self._free = list(range(max_batch))
         self._accepting = False
         self._closing = False
@@ -110,7 +81,7 @@ class TransformersEngine:
         """Yield deltas as they come. Closing the iterator cancels the request; its slot is free after the running step."""
         loop = asyncio.get_running_loop()
         deltas: asyncio.Queue[Delta] = asyncio.Queue()
-        sequence = self._submit(request, lambda delta: _hand_over(loop, deltas, delta))
+        answer = self._submit(request, lambda delta: _hand_over(loop, deltas, delta))
         try:
             while True:
                 delta = await deltas.get()
@@ -118,7 +89,7 @@ class TransformersEngine:
                 if delta.finish_reason is not None:
                     return
         finally:
-            sequence.cancelled = True
+            answer.cancelled = True
 
     def generate_many(
         self, requests: Sequence[GenerationRequest], done: Callable[[Completion], object] = lambda _completion: None
@@ -158,10 +129,8 @@ class TransformersEngine:
 
     # ------------------------------------------------------------------ callers' side
 
-    def _submit(self, request: GenerationRequest, emit: Callable[[Delta], None]) -> _Sequence:
-        sampler = Sampler(request.temperature, request.top_p, request.seed)
-        text, ids = TextStream(self.prompt.decode, request.stop), list(request.prompt_ids)
-        sequence = _Sequence(request, emit, sampler, text, Drafts(ids), ids)
+    def _submit(self, request: GenerationRequest, emit: Callable[[Delta], None]) -> Answer:
+        answer = Answer(request, self.prompt, emit)
         needed = len(request.prompt_ids) + request.max_new_tokens
         if not request.prompt_ids or request.max_new_tokens < 1:
             emit(Delta("", (), "error", "a request needs a prompt and at least one new token"))
@@ -170,11 +139,11 @@ class TransformersEngine:
         else:
             with self._changed:
                 if self._accepting:
-                    self._waiting.append(sequence)
+                    self._waiting.append(answer)
                     self._changed.notify_all()
-                    return sequence
+                    return answer
             emit(Delta("", (), "error", "the engine takes no requests"))
-        return sequence
+        return answer
 
     # ------------------------------------------------------------------ the engine's thread
 
@@ -183,8 +152,8 @@ class TransformersEngine:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._running or self._closing)
                 if self._closing:
-                    for sequence in [*self._running, *self._waiting]:
-                        self._finish(sequence, "cancelled")
+                    for answer in [*self._running, *self._waiting]:
+                        self._finish(answer, "cancelled")
                     self._changed.notify_all()
                     return
                 self._drop_cancelled_and_late()
@@ -201,93 +170,52 @@ class TransformersEngine:
 
     def _drop_cancelled_and_late(self) -> None:
         now = time.monotonic()
-        for sequence in [*self._running, *self._waiting]:
-            if sequence.cancelled:
-                self._finish(sequence, "cancelled")
-            elif sequence.request.deadline is not None and now >= sequence.request.deadline:
-                self._finish(sequence, "deadline")
+        for answer in [*self._running, *self._waiting]:
+            if answer.cancelled:
+                self._finish(answer, "cancelled")
+            elif answer.request.deadline is not None and now >= answer.request.deadline:
+                self._finish(answer, "deadline")
 
     def _admit(self) -> None:
         """Give free slots to those that wait, first come first served, as many prompts as one step should read."""
         tokens = 0
         while self._waiting and self._free:
-            tokens += len(self._waiting[0].fresh)
-            if tokens > PREFILL_TOKENS and self._running and self._running[-1].read == 0:
+            tokens += self._waiting[0].unread_prompt
+            if tokens > PREFILL_TOKENS and self._running and self._running[-1].unread_prompt:
                 break
-            sequence = self._waiting.popleft()
-            sequence.slot = self._free.pop()
-            self._running.append(sequence)
+            answer = self._waiting.popleft()
+            answer.slot = self._free.pop()
+            self._running.append(answer)
 
-    def _step(self, batch: list[_Sequence]) -> None:
+    def _step(self, batch: list[Answer]) -> None:
         assert self._model is not None
         started = time.monotonic()
-        prompts = sum(len(s.fresh) for s in batch if s.read == 0)
-        before = sum(len(s.written) for s in batch)
-        self._guess(batch)
-        logits = self._model.forward([Rows(s.slot, s.read, s.fresh) for s in batch])
-        for sequence, rows in zip(batch, logits, strict=True):
-            self._take_all(sequence, rows)
-        self._last_step = time.monotonic()
-        self._measure(prompts, sum(len(s.written) for s in batch) - before, self._last_step - started)
-
-    def _guess(self, batch: list[_Sequence]) -> None:
-        """Add guesses to greedy answers while there is room in a step that costs hardly more with than without them."""
+        prompt_tokens = sum(answer.unread_prompt for answer in batch)
+        before = sum(answer.written for answer in batch)
         room = (CHEAP_ROWS - len(batch)) // len(batch)
-        for sequence in batch:
-            sequence.guessed = 0
-            if sequence.written and sequence.request.temperature <= 0 and room > 0:
-                guesses = sequence.drafts.guess(min(room, sequence.reach, sequence.left - 1))
-                sequence.fresh += guesses
-                sequence.guessed = len(guesses)
+        for answer in batch:
+            answer.guess(room)
+        logits = self._model.forward([answer.rows for answer in batch])
+        for answer, rows in zip(batch, logits, strict=True):
+            reason = answer.take(rows)
+            if reason is not None:
+                self._finish(answer, reason)
+        self._last_step = time.monotonic()
+        self._measure(prompt_tokens, sum(answer.written for answer in batch) - before, self._last_step - started)
 
-    def _take_all(self, sequence: _Sequence, logits: Tensor) -> None:
-        """Take the token after the last certain one, and go on as long as the guesses agree with what the model says."""
-        certain = len(sequence.fresh) - sequence.guessed
-        guesses = sequence.fresh[certain:]
-        sequence.read += certain
-        for number, row in enumerate(logits):
-            token = sequence.sampler.choose(row)
-            self._take(sequence, token)
-            if number == len(guesses):
-                sequence.reach = min(2 * sequence.reach, MOST_GUESSES) if guesses else FEW_GUESSES
-            elif sequence.done or token != guesses[number]:
-                sequence.reach = FEW_GUESSES
-                return
-            else:
-                sequence.read += 1
-
-    def _take(self, sequence: _Sequence, token: int) -> None:
-        """Add a token to an answer; end the answer where the model, a stop string or the limit says so."""
-        if token in self.prompt.stop_ids:
-            self._finish(sequence, "stop")
-            return
-        sequence.fresh = [token]
-        sequence.written.append(token)
-        sequence.drafts.append(token)
-        text = sequence.text.push(token)
-        if sequence.text.stopped:
-            self._finish(sequence, "stop", text, (token,))
-        elif sequence.left == 0:
-            self._finish(sequence, "length", text, (token,))
-        else:
-            sequence.emit(Delta(text, (token,)))
-
-    def _finish(
-        self, sequence: _Sequence, reason: FinishReason, text: str = "", tokens: tuple[int, ...] = (), error: str = ""
-    ) -> None:
+    def _finish(self, answer: Answer, reason: FinishReason, error: str = "") -> None:
         with self._changed:
-            if sequence.slot >= 0:
-                self._running.remove(sequence)
-                self._free.append(sequence.slot)
+            if answer.slot >= 0:
+                self._running.remove(answer)
+                self._free.append(answer.slot)
             else:
-                self._waiting.remove(sequence)
-        sequence.done = True
-        sequence.emit(Delta(text + sequence.text.finish(), tokens, reason, error))
+                self._waiting.remove(answer)
+        answer.finish(reason, error)
 
-    def _fail(self, batch: list[_Sequence], error: str) -> None:
-        for sequence in batch:
-            if sequence in self._running:
-                self._finish(sequence, "error", error=error)
+    def _fail(self, batch: list[Answer], error: str) -> None:
+        for answer in batch:
+            if answer in self._running:
+                self._finish(answer, "error", error)
 
     def _measure(self, prompt_tokens: int, written: int, seconds: float) -> None:
         """Moving averages: steps that read prompts tell the reading speed, the others the writing speed."""
