@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 import pandas as pd
 import pyarrow as pa
@@ -9,6 +10,8 @@ import pyarrow.compute as pc
 
 from legalqa.data.cells import TEXT
 
+BLOCK = 50_000
+UNUSUAL = r"[A-Z]|[^\x00-\x7f\p{Han}]|[\x{f900}-\x{faff}\x{2f800}-\x{2fa1f}]"  # what case or width could change
 _UNSPOKEN = re.compile(r"[\W_]+")  # RE2, in `keys`, spells it [^\pL\pN]: its \W knows ASCII only
 
 
@@ -36,13 +39,26 @@ def key(text: str) -> str:
 
 def keys(texts: pd.Series) -> pd.Series:
     """`key` over a column, in Arrow; null becomes ""."""
-    array = pc.fill_null(pa.array(texts, pa.large_string(), from_pandas=True), "")
-    said = pc.replace_substring_regex(array, r"[^\pL\pN]+", "")
-    return pd.Series(pc.utf8_lower(pc.utf8_normalize(said, "NFKD")), index=texts.index, dtype=TEXT)
+    return pd.Series(pa.chunked_array(map(_keys, _chunks(texts)), pa.large_string()), index=texts.index, dtype=TEXT)
+
+
+def _chunks(texts: pd.Series) -> Iterator[pa.Array]:
+    """A column as Arrow arrays; pandas hands out one or several."""
+    array = pa.array(texts, pa.large_string(), from_pandas=True)
+    yield from array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+
+
+def _keys(array: pa.Array) -> pa.Array:
+    said = pc.replace_substring_regex(pc.fill_null(array, ""), r"[^\pL\pN]+", "")
+    unusual = pc.match_substring_regex(said, UNUSUAL)
+    return pc.replace_with_mask(said, unusual, pc.utf8_lower(pc.utf8_normalize(said.filter(unusual), "NFKD")))
 
 
 def joined(titles: pd.Series, questions: pd.Series) -> pd.Series:
     """`join` over two columns; null where both are."""
     columns = (titles.fillna(""), questions.fillna(""), keys(titles), keys(questions))
-    rows = zip(*(column.to_numpy() for column in columns), strict=True)
-    return pd.Series([_joined(*row) or None for row in rows], index=titles.index, dtype=TEXT)
+    blocks = []
+    for start in range(0, len(titles), BLOCK):  # not all texts at once as Python strings
+        rows = zip(*(column.iloc[start : start + BLOCK].to_numpy() for column in columns), strict=True)
+        blocks.append(pa.array([_joined(*row) or None for row in rows], pa.large_string()))
+    return pd.Series(pa.chunked_array(blocks, pa.large_string()), index=titles.index, dtype=TEXT)

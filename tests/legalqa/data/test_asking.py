@@ -38,4 +38,6 @@ def test_key_forgets_blanks_width_case_and_punctuation() -> None:
 
 def test_columns_have_the_same_keys_as_texts() -> None:
     texts = ["ＡＢ１ 怎么办？\n", "“引号”、（括号）——破折", "①㈠ ½ Ⅷ", "x_y-z", "", "한글ひらカナ", "e\u0301 é"]
-    assert keys(pd.Series([*texts, None], dtype="str")).tolist() == [*map(key, texts), ""]
+    column = pd.Series([*texts, None], dtype="str")
+    assert keys(column).tolist() == [*map(key, texts), ""]
+    assert keys(pd.concat([column, column], ignore_index=True)).tolist() == [*map(key, texts), ""] * 2
