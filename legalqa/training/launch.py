@@ -122,6 +122,7 @@ def _environment(job: Job) -> dict[str, str]:
         "OMP_NUM_THREADS": str(job.machine.threads),
         "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",  # kernels of one micro-batch; those of other lengths would only pile up
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")])),
     }
 

@@ -102,6 +102,13 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
             fix = f"lower train.learning_rate (now {self.args.learning_rate:g}), or set train.precision: fp32"
             raise UserError(Problem(f"train step {step}", found, "a finite loss above 0", fix))
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The adapter alone. Trainer's way under ZeRO-1 and 2 clones the whole base first, in every process."""
+        if self.job.params.zero == 3:
+            super().save_model(output_dir, _internal_call)
+        else:
+            self._save(output_dir)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         dist.barrier()
