@@ -45,6 +45,7 @@ class Data:
     steps: int
     trained_tokens: int
     micro_batches: int
+    longest: int
     exact: bool
 
 
@@ -87,7 +88,8 @@ def _data(
 ) -> Data:
     laid = lay_out(steps, lengths, machine.world, params.pack_tokens)
     trained = sum(lengths[index] for step in steps for index in step)
-    return Data(len(lengths), sum(lengths), share, cut, dev, len(steps), trained, len(laid[0]), exact)
+    longest = max(sum(lengths[index] for index in row) for step in laid for row in step)
+    return Data(len(lengths), sum(lengths), share, cut, dev, len(steps), trained, len(laid[0]), longest, exact)
 
 
 def matrix_peak(machine: Machine) -> float:
@@ -137,12 +139,20 @@ def knobs(params: TrainParams, processes: int) -> list[tuple[str, TrainParams]]:
     return ladder
 
 
-def verdict(shape: Shape, params: TrainParams, machine: Machine, available: float) -> str:
+def verdict(shape: Shape, params: TrainParams, machine: Machine, available: float, longest: int) -> str:
     """Fits, or the first knob with which it does."""
     for name, tried in knobs(params, machine.world):
         if name.startswith("zero: 3, offload") and machine.device == "cpu":
             continue
-        need = memory(shape, tried, machine.device, machine.world, machine.processes, machine.precision == "fp32").total
+        need = memory(
+            shape,
+            tried,
+            machine.device,
+            machine.world,
+            machine.processes,
+            machine.precision == "fp32",
+            min(longest, tried.pack_tokens),
+        ).total
         if need <= available * 0.95:
             return "fits" if tried is params else f"does not fit; it would with {name} ({need:.1f} GB)"
     return "does not fit; use a smaller base or more devices"
@@ -171,7 +181,7 @@ def report(params: Params, *, measured: bool) -> str:
     if shape is None:
         raise UserError(Problem(str(BASE), "missing, and the shape of this base is not known", fix="dvc repro base"))
     wide = machine.precision == "fp32"
-    need = memory(shape, train, machine.device, machine.world, machine.processes, wide)
+    need = memory(shape, train, machine.device, machine.world, machine.processes, wide, data.longest)
     work = shape.flops(train, data.answer_share, data.tokens / data.samples)
     speed, peak = matrix_peak(machine) * EFFICIENCY / work, need.total
     if measured and samples:
@@ -192,7 +202,7 @@ def report(params: Params, *, measured: bool) -> str:
         f"memory     {peak:.1f} GB a process: {_parts(need)}",
         f"disk       {disk / GB:.2f} GB of checkpoints, {trained * 2 / GB:.3f} GB adapter",
         f"time       {_time(seconds)} at {speed:,.0f} tokens/s ({how})",
-        f"verdict    {verdict(shape, train, machine, available_gb(machine))}",
+        f"verdict    {verdict(shape, train, machine, available_gb(machine), data.longest)}",
         "",
         *zero_table(shape, train, machine),
         "",
@@ -215,7 +225,7 @@ def zero_table(shape: Shape, params: TrainParams, machine: Machine) -> list[str]
     lines = [f"GB a device (+ host) of {shape.name} on {machine.world} device(s)"]
     for stage_number, offload in ((1, "none"), (2, "none"), (2, "optimizer"), (3, "none"), (3, "parameters")):
         tried = params.model_copy(update={"zero": stage_number, "offload": offload})
-        need = memory(shape, tried, "cuda", machine.world, machine.processes, wide=False)
+        need = memory(shape, tried, "cuda", machine.world, machine.processes, wide=False, tokens=params.pack_tokens)
         lines.append(f"  ZeRO-{stage_number}, offload {offload:10}  {need.total:6.1f}  + {need.host:.1f}")
     return lines
 
@@ -234,7 +244,7 @@ def public_table(params: TrainParams, data: Data) -> list[str]:
 def _on_gpus(shape: Shape, params: TrainParams, data: Data, gpus: int) -> str:
     targets = params.model_copy(update={"lora": params.lora.model_copy(update={"targets": "all-linear"})})
     for name, tried in knobs(targets, gpus):
-        need = memory(shape, tried, "cuda", gpus, min(gpus, 8), wide=False)
+        need = memory(shape, tried, "cuda", gpus, min(gpus, 8), wide=False, tokens=tried.pack_tokens)
         if need.total <= GPU_GB * 0.95:
             work = shape.flops(tried, data.answer_share, data.tokens / data.samples) * 1e6
             host = f" + {need.host:.0f} GB host" if need.host >= 1 else ""

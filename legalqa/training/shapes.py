@@ -9,9 +9,9 @@ from legalqa.params import TrainParams
 
 GB = 1e9
 CHUNK = 128  # answer tokens whose logits exist at once, as in loss.py
-ACTIVATION_HIDDEN, ACTIVATION_FFN = 66, 8  # bytes a token and layer in bf16, measured: times hidden size, times MLP size
+FUSED, PLAIN = (20, 4), (66, 8)  # bytes of activations a token and layer in bf16, measured: times hidden size, times MLP size
 NF4_BYTES = 0.52  # a 4-bit weight with its share of the block scales
-RUNTIME = {"cpu": 0.65, "cuda": 1.5}  # GB of a process that has loaded its libraries, of a GPU with its context
+RUNTIME = {"cpu": 1.05, "cuda": 1.5}  # GB, measured: libraries and kernels' workspace; a GPU's context
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,10 @@ class Memory:
         return self.weights + self.adapter + self.gradients + self.optimizer + self.activations + self.logits + self.runtime
 
 
-def memory(shape: Shape, params: TrainParams, device: str, processes: int, per_host: int, wide: bool) -> Memory:
-    """Peak memory of each of ``processes`` devices. Gradients and optimizer count trainable weights alone.
+def memory(shape: Shape, params: TrainParams, device: str, processes: int, per_host: int, wide: bool, tokens: int) -> Memory:
+    """Peak memory of each of ``processes`` devices with micro-batches of ``tokens``.
 
+    Gradients and optimizer count trainable weights alone.
     ``wide``: weights in fp32 instead of bf16. Gradients are summed in fp32; the optimizer keeps a copy of the weights and two
     moments in fp32, shared out by ZeRO-1; ZeRO-2 shares out gradients, ZeRO-3 the weights, of which then two layers are
     gathered at a time.
@@ -120,6 +121,8 @@ def memory(shape: Shape, params: TrainParams, device: str, processes: int, per_h
     trained = shape.trainable(params)
     four_bit = shape.linear_parameters if params.quantise == "nf4" else 0
     weights = four_bit * NF4_BYTES + (shape.parameters - four_bit) * size
+    if four_bit and device == "cpu":
+        weights += four_bit * size  # the file they are made from stays mapped
     gathered = 0.0
     if params.zero == 3 and (processes > 1 or params.offload == "parameters"):
         gathered = (2 * shape.linear_parameters / shape.layers + shape.vocabulary * shape.hidden) * size
@@ -133,15 +136,16 @@ def memory(shape: Shape, params: TrainParams, device: str, processes: int, per_h
     if params.offload == "parameters" and device == "cuda":
         host += weights * per_host
         weights = 0.0
-    token_layer = (ACTIVATION_HIDDEN * shape.hidden + ACTIVATION_FFN * shape.ffn) * size / 2
+    by_hidden, by_ffn = FUSED if device == "cpu" and params.zero < 3 else PLAIN
+    token_layer = (by_hidden * shape.hidden + by_ffn * shape.ffn) * size / 2
     kept = shape.hidden * size * shape.layers + token_layer if params.gradient_checkpointing else token_layer * shape.layers
-    logits = min(CHUNK, params.pack_tokens) * shape.vocabulary * (size + 8)
+    logits = min(CHUNK, tokens) * shape.vocabulary * (size + 8)
     return Memory(
         weights=(weights + gathered) / GB,
         adapter=trained * size / GB,
         gradients=gradients / GB,
         optimizer=optimizer / GB,
-        activations=kept * params.pack_tokens / GB,
+        activations=kept * tokens / GB,
         logits=logits / GB,
         runtime=RUNTIME[device],
         host=host / GB,
