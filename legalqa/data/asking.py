@@ -56,9 +56,9 @@ def _keys(array: pa.Array) -> pa.Array:
 
 def joined(titles: pd.Series, questions: pd.Series) -> pd.Series:
     """`join` over two columns; null where both are."""
-    columns = (titles.fillna(""), questions.fillna(""), keys(titles), keys(questions))
     blocks = []
     for start in range(0, len(titles), BLOCK):  # not all texts at once as Python strings
-        rows = zip(*(column.iloc[start : start + BLOCK].to_numpy() for column in columns), strict=True)
+        title, question = (column.iloc[start : start + BLOCK].fillna("") for column in (titles, questions))
+        rows = zip(*(column.to_numpy() for column in (title, question, keys(title), keys(question))), strict=True)
         blocks.append(pa.array([_joined(*row) or None for row in rows], pa.large_string()))
     return pd.Series(pa.chunked_array(blocks, pa.large_string()), index=titles.index, dtype=TEXT)

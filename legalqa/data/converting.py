@@ -31,10 +31,10 @@ def opened(table: Table) -> Ledger:
 
 
 def prepared(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.DataFrame:
-    """Cleaned and masked: columns prompt, reply, is_best, best, asked (the question's key)."""
+    """Cleaned and masked: prompt, reply, is_best, best, asked (the question's key). Takes the raw texts out of ``frame``."""
     texts: dict[str, pd.Series] = {}
     for name in ("title", "question", "reply"):
-        texts[name], changed = cleaning.clean_column(frame[name], params.clean)
+        texts[name], changed = cleaning.clean_column(frame.pop(name), params.clean)
         for rule, records in changed.items():
             ledger.mark(records, f"clean.{rule}")
     texts = {"prompt": asking.joined(texts["title"], texts["question"]), "reply": texts["reply"]}

@@ -10,7 +10,7 @@ from rensa import RMinHash
 Integers = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint64]
 
-BLOCK = 50_000
+BLOCK = 10_000  # texts handled at once: what stands in memory as Python objects
 CODE_BITS = 32  # above it the place of a text in its block; two pairs of one text fall together once in ten million texts
 
 
