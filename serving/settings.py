@@ -39,4 +39,3 @@ class Settings(BaseSettings):
     switch: Path | None = None
     audit_log: Path | None = None
     redis_url: str = ""
-    log_text: bool = False
