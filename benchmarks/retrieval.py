@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.retrieval_fit import fit
+from legalqa.knowledge import passages
 from legalqa.knowledge.citations import keys
 from legalqa.knowledge.embedding import Embedder
+from legalqa.knowledge.evidence import Evidence
 from legalqa.knowledge.retrieval import Knowledge
 from legalqa.knowledge.statutes import Statutes
 from legalqa.params import load_params
@@ -70,11 +73,15 @@ def consultations(path: Path, knowledge: Knowledge) -> dict[str, float]:
     return {"right": right, "answered": answered, "cited": cited, "f1": 200 * right / (answered + cited)}
 
 
+def own_questions() -> list[list[str]]:
+    """(legal or other, question), written for this project."""
+    return [line.split("\t") for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
+
+
 def rejection(knowledge: Knowledge) -> dict[str, float]:
     """Shares of own questions: outside the law and refused, of law and answered."""
     refused: dict[str, list[bool]] = {"other": [], "legal": []}
-    for line in QUESTIONS.read_text(encoding="utf-8").splitlines():
-        kind, question = line.split("\t")
+    for kind, question in own_questions():
         refused[kind].append(not knowledge.search(question))
     return {"rejected_other": float(np.mean(refused["other"])), "found_legal": 1 - float(np.mean(refused["legal"]))}
 
@@ -105,23 +112,26 @@ def main() -> None:
     train = lecoqa(options.train, statutes)
     past = [conversation for path in options.past for conversation in read_jsonl(path)]
     embedder = None if options.words_only else Embedder()
-    knowledge = Knowledge.build(statutes, [one for one, _ in train] + past, params.threshold, embedder=embedder)
+    answers = [one for one, _ in train] + past
     if options.fit:
-        fit(knowledge, train, [line.split("\t") for line in QUESTIONS.read_text(encoding="utf-8").splitlines()])
+        found = passages.of_conversations(answers, statutes)
+        law = [passages.of_article(article) for article in statutes.in_force()]
+        fit(Evidence.build(statutes.in_force(), found, embedder), law + found, train, own_questions())
         return
-    figures: dict[str, Any] = {"meaning": embedder is not None, "past_answers": len(train) + len(past)}
+    knowledge = Knowledge.build(statutes, answers, params.threshold, params.near, embedder)
+    figures: dict[str, Any] = {"meaning": embedder is not None, "past_answers": len(answers)}
     figures["rejection"] = rejection(knowledge)
     figures["time"] = times(knowledge, [conversation.question for conversation, _ in train[:300]])
-    everything = Knowledge.build(statutes, [one for one, _ in train] + past, threshold=0.0, embedder=embedder)
+    knowledge.settings = replace(knowledge.settings, threshold=0.0)
     if options.test:
         test = lecoqa(options.test, statutes)
         found = [
-            [(hit.passage.law, hit.passage.number) for hit in everything.search(one.question, max(CUTS), "statute")]
+            [(hit.passage.law, hit.passage.number) for hit in knowledge.search(one.question, max(CUTS), "statute")]
             for one, _ in test
         ]
         figures["lecoqa_test"] = recalls(found, [wanted for _, wanted in test])
     if options.consultations:
-        figures["consultations"] = consultations(options.consultations, everything)
+        figures["consultations"] = consultations(options.consultations, knowledge)
     for name, group in figures.items():
         if isinstance(group, dict):
             print(name + ":", ", ".join(f"{key} {value:.3f}" for key, value in group.items()))

@@ -152,7 +152,7 @@ class KnowledgeParams(Block):
     as_of: str = Key(pattern=r"^\d{4}-\d{2}-\d{2}$")
     answers: bool = True
     meaning: bool = True
-    threshold: float = Key(0.1, ge=0, le=1)
+    threshold: float = Key(0.5, ge=0, le=1)
     near: float = Key(0.6, ge=0, le=1)
 
 
@@ -295,7 +295,7 @@ class ServeParams(Block):
     knowledge: Literal["always", "auto", "never"] = "auto"
     passages: int = Key(2, ge=1, le=10)
     passage_tokens: int = Key(400, gt=0)
-    auto_score: float = Key(0.5, ge=0, le=1)
+    auto_score: float = Key(0.3, ge=0, le=1)
     default_new_tokens: int = Key(256, gt=0)
     max_new_tokens: int = Key(1024, gt=0)
     max_prompt_tokens: int = Key(1280, gt=0)
@@ -389,10 +389,11 @@ def _problem(path: str, tree: Any, detail: Any) -> Problem:
 def _line(tree: Any, location: list[Any]) -> int:
     """Line (from 1) of the deepest part of ``location`` that the file has."""
     line = 1
-    node = tree
+    node: Any = tree
     for part in location:
+        lines: Any = getattr(node, "lc", None)  # ruamel's
         try:
-            position = node.lc.value(part) if isinstance(node, list) else node.lc.key(part)
+            position = lines.value(part) if isinstance(node, list) else lines.key(part)
         except (AttributeError, KeyError, IndexError, TypeError):
             break
         line = position[0] + 1
@@ -411,6 +412,13 @@ def _known_keys(location: list[Any]) -> list[str]:
     return [f.alias or name for name, f in model.model_fields.items()]
 
 
+def check_source(params: Params) -> None:
+    """Raises UserError when the raw file is not there: DVC would only name it."""
+    if not Path(params.data.source).is_file():
+        fix = "put the file there or name another one, relative to the project folder"
+        raise UserError(Problem(f"params.yaml: data.source: {params.data.source}", "there is no such file", fix=fix))
+
+
 if __name__ == "__main__":
     with stage("params"):
-        load_params()
+        check_source(load_params())

@@ -24,6 +24,7 @@ TINY = {
     "train.epochs": 1,
     "train.max_length": 128,
     "evaluate.max_new_tokens": 8,
+    "winner.limits": [],
 }
 
 

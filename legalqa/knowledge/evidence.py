@@ -12,9 +12,9 @@ from legalqa.knowledge import vectors, words
 from legalqa.knowledge.embedding import Embedder
 from legalqa.knowledge.index import TermIndex
 from legalqa.knowledge.lexicon import expansion
-from legalqa.knowledge.meaning import MeaningIndex, Vector, centred
+from legalqa.knowledge.meaning import MeaningIndex, Vector
 from legalqa.knowledge.passages import Passage
-from legalqa.knowledge.ranking import WITH_MEANING, WORDS_ONLY
+from legalqa.knowledge.ranking import WITH_MEANING, WORDS_ONLY, probabilities
 from legalqa.knowledge.statutes import Article
 
 # A past answer is found by its question first, by its own words second.
@@ -27,6 +27,24 @@ class _Meaning:
     centre: Vector  # mean vector of questions
     articles: MeaningIndex
     questions: MeaningIndex
+
+
+@dataclass(frozen=True)
+class Features:
+    """Not weighed yet, in the order of ``ranking.Weights``: of articles [5, n], past answers [2, m], the question [2, 1]."""
+
+    article: Vector
+    answer: Vector
+    law: Vector
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Probabilities: that each article bears on the question, that each past answer does, that the question is one of law."""
+
+    articles: Vector
+    answers: Vector
+    law: float
 
 
 class Evidence:
@@ -59,34 +77,40 @@ class Evidence:
             centre = vectors.centre_of_questions()
             asked = vectors.of_questions([answer.title for answer in answers], embedder)
             stored = vectors.of_articles(articles, embedder)
-            meaning = _Meaning(embedder, centre, MeaningIndex(stored), MeaningIndex(asked, centre))
+            meaning = _Meaning(embedder, centre, MeaningIndex(stored, centre), MeaningIndex(asked, centre, centre))
         return cls(articles, answers, terms, meaning)
 
-    def scores(self, question: str) -> tuple[Vector, Vector]:
-        """Probabilities of each article and of each past answer."""
-        article, answer = self.features(question)
-        w = self._weights
-        of_article = np.array([w.words, w.widened, w.past_words, w.past_meaning, w.meaning], dtype=np.float32)
-        of_answer = np.array([w.answer_words, w.answer_meaning], dtype=np.float32)
-        return w.articles(of_article @ article), w.answers(of_answer @ answer)
+    def scores(self, question: str) -> Scores:
+        """What is probable, given everything."""
+        found = self.features(question)
+        return Scores(
+            probabilities(self._weights.article, found.article),
+            probabilities(self._weights.answer, found.answer),
+            float(probabilities(self._weights.law, found.law)[0]),
+        )
 
-    def features(self, question: str, but: int | None = None) -> tuple[Vector, Vector]:
-        """[5, articles] and [2, answers] in the order of ``Weights``. ``but`` leaves one past answer out (for fitting)."""
+    def features(self, question: str, but: int | None = None) -> Features:
+        """What speaks for each passage. ``but`` leaves one past answer out (for fitting)."""
         terms = words.terms(question)
         past_words, past_meaning = np.zeros((2, 0), dtype=np.float32)
         if "questions" in self._terms:
             past_words = QUESTION * self._terms["questions"].shares(terms) + REPLY * self._terms["replies"].shares(terms)
             past_meaning = np.zeros_like(past_words)
-        meaning = np.zeros(self._size, dtype=np.float32)
+        meaning, nearest = np.zeros(self._size, dtype=np.float32), 0.0
         if self._meaning:
-            vector = centred(self._meaning.embedder.questions([question])[0], self._meaning.centre)
-            meaning = self._meaning.articles.cosines(vector)
-            past_meaning = self._meaning.questions.cosines(vector)
+            vector = self._meaning.embedder.questions([question])[0]
+            meaning, bare = self._meaning.articles.cosines(vector)
+            past_meaning, bare_past = self._meaning.questions.cosines(vector)
+            if but is not None:
+                bare_past[but] = 0
+            nearest = float(max(bare.max(initial=0), bare_past.max(initial=0)))
         if but is not None:
             past_words[but] = past_meaning[but] = 0
         shares, widened = self._terms["articles"].widened(terms, expansion(question))
         article = np.stack([shares, widened, self._through(past_words), self._through(past_meaning), meaning])
-        return article, np.stack([past_words, past_meaning])
+        best_words = max((shares + widened).max(initial=0), past_words.max(initial=0))
+        law = np.array([[nearest], [best_words]], dtype=np.float32)
+        return Features(article, np.stack([past_words, past_meaning]), law)
 
     def _through(self, nearness: Vector) -> Vector:
         """For each article the nearness of the nearest past question whose answer cites it."""
@@ -113,6 +137,6 @@ class Evidence:
         meaning = None
         if embedder:
             centre: Vector = np.load(folder / "centre.npy")
-            stored = MeaningIndex.load(folder / "articles.npy")
-            meaning = _Meaning(embedder, centre, stored, MeaningIndex.load(folder / "questions.npy", centre))
+            stored = MeaningIndex.load(folder / "articles.npy", centre)
+            meaning = _Meaning(embedder, centre, stored, MeaningIndex.load(folder / "questions.npy", centre, centre))
         return cls(articles, answers, terms, meaning)

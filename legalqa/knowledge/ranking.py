@@ -1,7 +1,8 @@
-"""From what speaks for a passage to one score: weights and scales learnt on the train part of LeCoQA (oneal2000/LeCoQA, MIT:
-1,234 questions, each with the articles that answer it), never on its test part.
+"""From what speaks for a passage to probabilities: weights learnt by ``benchmarks/retrieval.py --fit``.
 
-Fitted by benchmarks/retrieval.py --fit, which prints these numbers.
+Those of articles and past answers on the train part of LeCoQA (oneal2000/LeCoQA, MIT: 1,234 questions, each with the
+articles that answer it; never on its test part), those of the question itself on it and on everyday questions about other
+things. Two sets: with vectors of meaning, and for words alone.
 """
 
 from dataclasses import dataclass
@@ -13,36 +14,32 @@ from legalqa.knowledge.meaning import Vector
 
 @dataclass(frozen=True)
 class Weights:
-    """Of an article: ``words`` it shares with the question, words of the law for what the question says (``widened``), past
-    questions near in words or in meaning whose answers cite it, its own ``meaning``. Of a past answer: its question's and
-    its own words, its question's meaning. ``slope`` and ``offset`` turn a sum into a probability.
+    """``article``: of the words that an article shares with the question, words of the law for what the question says, past
+    questions near in words and near in meaning whose answers cite it, its own meaning. ``answer``: of a past question's and
+    its answer's words, the past question's meaning. ``law``: of the nearest meaning in the whole collection, the best words.
+    Each ends with a constant.
     """
 
-    words: float
-    widened: float
-    past_words: float
-    past_meaning: float
-    meaning: float
-    slope: float
-    offset: float
-    answer_words: float
-    answer_meaning: float
-    answer_slope: float
-    answer_offset: float
-
-    def articles(self, sums: Vector) -> Vector:
-        """Probability that an article bears on the question."""
-        return _probability(sums, self.slope, self.offset)
-
-    def answers(self, sums: Vector) -> Vector:
-        """Probability that a past answer answers the question."""
-        return _probability(sums, self.answer_slope, self.answer_offset)
+    article: tuple[float, float, float, float, float, float]
+    answer: tuple[float, float, float]
+    law: tuple[float, float, float]
 
 
-def _probability(sums: Vector, slope: float, offset: float) -> Vector:
-    probability: Vector = (1 / (1 + np.exp(-slope * (sums - offset)))).astype(np.float32)
-    return probability
+WITH_MEANING = Weights(
+    article=(15.0, 4.65, 3.0, 3.0, 7.8, -6.0),
+    answer=(8.0, 4.0, -6.4),
+    law=(72.0, 7.7, -65.26),
+)
+WORDS_ONLY = Weights(
+    article=(15.0, 7.5, 7.5, 0.0, 0.0, -6.0),
+    answer=(8.0, 0.0, -4.0),
+    law=(0.0, 15.8, -2.35),
+)
 
 
-WITH_MEANING = Weights(1.0, 0.31, 0.2, 0.2, 0.52, 15.0, 0.4, 1.0, 0.5, 8.0, 0.8)
-WORDS_ONLY = Weights(1.0, 0.5, 0.5, 0.0, 0.0, 8.0, 0.4, 1.0, 0.0, 8.0, 0.5)
+def probabilities(weights: tuple[float, ...], features: Vector) -> Vector:
+    """Logistic regression over ``features`` [len(weights) - 1, n], the last weight a constant; 0 where nothing speaks."""
+    *slopes, constant = weights
+    sums = np.array(slopes, dtype=np.float32) @ features
+    known: Vector = np.where(sums > 0, 1 / (1 + np.exp(-(sums + constant))), 0).astype(np.float32)
+    return known

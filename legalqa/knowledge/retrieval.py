@@ -42,8 +42,8 @@ class KnowledgeAnswer:
 
 @dataclass(frozen=True)
 class Settings:
-    """``threshold``: score under which nothing is found; ``near``: score from which a past answer is quoted; ``words``:
-    fingerprint of how words are cut; ``model``: sha256 of the embedding model, "" without one.
+    """``threshold``: probability that a question is one of law, under which nothing is found; ``near``: score from which a
+    past answer is quoted; ``words``: fingerprint of how words are cut; ``model``: sha256 of the embedding model or "".
     """
 
     threshold: float
@@ -79,7 +79,7 @@ class Knowledge:
         return cls(statutes, answers, settings, Evidence.build(statutes.in_force(), answers, embedder))
 
     def search(self, query: str, k: int = 5, kind: Kind | None = None) -> list[Hit]:
-        """The ``k`` best passages at or above the threshold, best first; of one ``kind`` when it is given.
+        """The ``k`` best passages, best first; of one ``kind`` when it is given; none when the query is not one of law.
 
         An article that the query names (民法典第1079条) comes first with score 1.
         """
@@ -89,11 +89,7 @@ class Knowledge:
         elif kind == "answer":
             scores[: self._articles] = 0
         best = np.argsort(-scores, kind="stable")[:k]
-        return [
-            Hit(self.passages[place], float(scores[place]))
-            for place in best
-            if scores[place] >= self.settings.threshold and scores[place] > 0
-        ]
+        return [Hit(self.passages[place], float(scores[place])) for place in best if scores[place] > 0]
 
     def answer(self, question: str) -> KnowledgeAnswer | None:
         """A quotation: the past answer to nearly the same question, else the nearest article; None outside the law."""
@@ -108,9 +104,11 @@ class Knowledge:
         return None
 
     def _scores(self, query: str) -> Vector:
-        if not words.terms(query):
-            return np.zeros(len(self.passages), dtype=np.float32)
-        scores: Vector = np.concatenate(self._evidence.scores(query))
+        scores: Vector = np.zeros(len(self.passages), dtype=np.float32)
+        if words.terms(query):
+            found = self._evidence.scores(query)
+            if found.law >= self.settings.threshold:
+                scores = np.concatenate([found.articles, found.answers])
         for law, number in keys(query, self.statutes):
             article = self.statutes.article(law, number)
             if article is not None and article.name in self._place:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from legalqa.params import Params, load_params
+from legalqa.params import Params, check_source, load_params
 from legalqa.problems import UserError
 
 SHIPPED = Path(__file__).resolve().parents[2] / "params.yaml"
@@ -84,3 +84,9 @@ def test_file_that_is_not_yaml(tmp_path: Path) -> None:
 
 def test_missing_file_is_said(tmp_path: Path) -> None:
     assert "params.yaml" in _message(tmp_path / "params.yaml")
+
+
+def test_missing_raw_file_is_said_with_what_to_do(tmp_path: Path) -> None:
+    params = load_params(_edited(tmp_path, "data/sample/legal_qa.csv", "data/nowhere.csv"))
+    with pytest.raises(UserError, match=r"data\.source: data/nowhere\.csv: there is no such file; -> put the file there"):
+        check_source(params)

@@ -2,32 +2,37 @@ from pathlib import Path
 
 import numpy as np
 
-from legalqa.knowledge.meaning import MeaningIndex, centred, to_bytes
+from legalqa.knowledge.embedding import Matrix
+from legalqa.knowledge.meaning import MeaningIndex, to_bytes
 
 
-def _unit(rows: int) -> np.ndarray:
-    vectors = np.random.default_rng(0).normal(size=(rows, 384)).astype(np.float32) + 1
+def _unit(rows: int, seed: int = 0) -> Matrix:
+    vectors = np.random.default_rng(seed).normal(size=(rows, 384)).astype(np.float32) + 1
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def test_bytes_keep_the_cosine() -> None:
-    vectors = _unit(50)
-    index = MeaningIndex(to_bytes(vectors))
-    centre = vectors.mean(axis=0)
-    exact = vectors - centre
-    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
-    for row in range(5):
-        cosines = index.cosines(centred(vectors[row], centre))
-        assert int(cosines.argmax()) == row
-        assert np.allclose(cosines, exact @ exact[row], atol=0.02)
+def test_cosines_centred_and_bare() -> None:
+    passages, questions = _unit(50), _unit(20, seed=1)
+    asked, told = questions.mean(axis=0), passages.mean(axis=0)
+    index = MeaningIndex(to_bytes(passages), asked)
+    for question in questions:
+        centred, bare = index.cosines(question)
+        apart, turned = passages - told, question - asked
+        wanted = apart @ turned / np.linalg.norm(apart, axis=1) / np.linalg.norm(turned)
+        assert np.allclose(centred, wanted, atol=0.02)
+        assert np.allclose(bare, passages @ question, atol=0.01)
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    index = MeaningIndex(to_bytes(_unit(3)))
+    asked = _unit(9).mean(axis=0)
+    index = MeaningIndex(to_bytes(_unit(3)), asked, asked)
     index.save(tmp_path / "v.npy")
-    question = centred(_unit(1)[0], np.zeros(384, dtype=np.float32))
-    assert np.array_equal(MeaningIndex.load(tmp_path / "v.npy").cosines(question), index.cosines(question))
+    question = _unit(1, seed=2)[0]
+    loaded = MeaningIndex.load(tmp_path / "v.npy", asked, asked)
+    assert np.array_equal(loaded.cosines(question), index.cosines(question))
 
 
 def test_no_passages() -> None:
-    assert MeaningIndex(np.zeros((0, 384), dtype=np.int8)).cosines(np.zeros(384, dtype=np.float32)).shape == (0,)
+    asked = np.zeros(384, dtype=np.float32)
+    centred, bare = MeaningIndex(np.zeros((0, 384), dtype=np.int8), asked).cosines(asked)
+    assert centred.shape == bare.shape == (0,)
