@@ -14,6 +14,7 @@ from legalqa.provenance import files_under, project_root
 
 SEAL = "whole.json"
 FINISHED = "finished"
+LOCK = "lock-"  # a launcher's lock, by the rank of its host: never removed, another host may hold one
 KEPT = 2  # newest checkpoints that stay besides the best
 
 
@@ -30,9 +31,11 @@ class Checkpoints:
 
     def start(self) -> None:
         """Make the folder. A training that was published before starts anew: somebody wants it again."""
-        if (self.folder / FINISHED).exists():
-            shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / FINISHED).exists():
+            old = [path for path in self.folder.iterdir() if not path.name.startswith(LOCK)]
+            for path in sorted(old, key=lambda path: path.name == FINISHED):  # the mark last: half a removal is done again
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def finish(self) -> None:
         """Mark the training as published, and remove those published before it."""

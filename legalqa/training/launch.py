@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from legalqa.problems import Problem, UserError
+from legalqa.training.checkpoints import LOCK
 from legalqa.training.job import LOG, OUTCOME, STOP, Job, Outcome
 
 GRACE = 300  # seconds that a step and a save may take after somebody asked to stop
@@ -66,7 +67,7 @@ def wait_for_end_of_launcher(folder: Path) -> None:
 
 
 def _lock(host_rank: int) -> str:
-    return f"lock-{host_rank}"
+    return f"{LOCK}{host_rank}"
 
 
 def _run(job: Job, watch: Callable[[], None]) -> int:

@@ -175,7 +175,11 @@ def test_two_hosts_learn_what_one_host_learns(project: Path, two_hosts: list[str
     for rank, (prefix, end) in enumerate(zip(two_hosts, "ab", strict=True)):
         card = f"lq{os.getpid()}{end}"
         hosts.append(start(project, prefix.split(), LEGALQA_HOST_RANK=str(rank), GLOO_SOCKET_IFNAME=card, **shared))
-    outputs = [host.communicate(timeout=300)[0] for host in hosts]
+    try:
+        outputs = [host.communicate(timeout=120)[0] for host in hosts]
+    finally:
+        for host in hosts:
+            host.kill()
     assert [host.returncode for host in hosts] == [0, 0], outputs
     assert "host 1 has done its part" in outputs[1]
     assert (project / "models/adapter/adapter_model.safetensors").read_bytes() == expected
