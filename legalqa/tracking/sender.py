@@ -57,7 +57,11 @@ class Sender:
             except MlflowException as error:
                 if error.error_code not in REFUSALS:
                     raise
-                say(f"refused {events[at]['kind']}: {error.message}")
+                if upto - at > 1:  # one of them is at fault, the others must arrive
+                    for event in events[at:upto]:
+                        self.send([event])
+                else:
+                    say(f"refused {events[at]['kind']}: {error.message}")
             at = upto
 
     def _send_start(self, event: Event) -> None:

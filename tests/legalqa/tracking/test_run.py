@@ -28,6 +28,7 @@ SERVER.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "legalq
 def train(project: str, key: str, end: str, trained: Any) -> None:
     """Train in a process of its own, and come to the given end."""
     os.environ["DVC_ROOT"] = project
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     with train_run(key, {"learning_rate": 0.1, "lora": {"r": 8}}) as run:
         for step in range(20):
             run.log({"loss": 1 / (step + 1)}, step)
