@@ -188,6 +188,7 @@ class TrainParams(Block):
     weight_decay: float = Key(0.0, ge=0)
     max_grad_norm: float = Key(1.0, gt=0)
     checks: int = Key(4, gt=0)
+    best_by: Literal["dev_loss", "dev_accuracy"] = "dev_loss"
     patience: int | None = Key(None, gt=0)
     layout: Literal["packed", "grouped"] = "packed"
     pack_tokens: int = Key(512, gt=0)
@@ -382,8 +383,9 @@ def _problem(path: str, tree: Any, detail: Any) -> Problem:
     if detail["type"] == "missing":
         return Problem(where, "missing key", fix="add it (the params.yaml of this project shows each key with its meaning)")
     message = str(detail["msg"]).removeprefix("Value error, ")
-    found = repr(_plain(detail["input"])) if not isinstance(detail["input"], dict) else "these values"
-    return Problem(where, found, message)
+    if isinstance(detail["input"], dict):  # several keys together: the message names them and says what was found
+        return Problem(where, message)
+    return Problem(where, repr(_plain(detail["input"])), message)
 
 
 def _line(tree: Any, location: list[Any]) -> int:
