@@ -13,7 +13,6 @@ from legalqa.problems import Problem, UserError
 
 NOT_BLANK = r"\S"
 PLAINLY = {"string_pattern_mismatch": "is blank", "model_type": "is not one JSON object a line"}  # pydantic's errors in words
-PLAINLY = {"string_pattern_mismatch": "is blank", "model_type": "is not one JSON object a line"}  # pydantic's errors in words
 
 
 class Message(BaseModel):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from legalqa.data import choosing, converting, pictures
+from legalqa.data.memory import frugal
 from legalqa.data.reading import read_table
 from legalqa.data.validation import require_passed
 from legalqa.files import read_json, write_json, write_text
@@ -24,7 +25,7 @@ def main(data: DataParams, params: ConvertParams) -> None:
 
     ledger = converting.opened(table)
     frame = converting.prepared(table.frame, params, ledger)
-    digest, asked = table.sha256, frame["asked"]
+    digest, replies = table.sha256, pictures.replies_per_question(frame["asked"])
     del table  # the raw texts are not needed any more
     frame = converting.eligible(frame, params, ledger)
     frame = converting.screened(frame, params, ledger)
@@ -41,7 +42,7 @@ def main(data: DataParams, params: ConvertParams) -> None:
     write_jsonl(CONVERSATIONS, converting.conversations(answers, references))
     write_json(REPORTS / "ledger.json", summary)
     write_text(REPORTS / "ledger.csv", ledger.frame().to_csv(lineterminator="\n"))
-    found = pictures.tables(answers, asked, summary)
+    found = pictures.tables(answers, replies, summary)
     pictures.draw(REPORTS / "plots", found)
     write_text(REPORTS / "card.md", pictures.card(data.source, digest, summary, found, answers))
     print(converting.told(summary))
@@ -49,5 +50,6 @@ def main(data: DataParams, params: ConvertParams) -> None:
 
 if __name__ == "__main__":
     with stage("convert"):
+        frugal()
         params = load_params()
         main(params.data, params.convert)

@@ -8,6 +8,7 @@ from pathlib import Path
 from legalqa.data import validation
 from legalqa.data.asking import joined
 from legalqa.data.expectations import check_suite, data_docs, run_suite
+from legalqa.data.memory import frugal
 from legalqa.data.reading import TEXT_COLUMNS, read_table
 from legalqa.data.validation_page import page
 from legalqa.files import write_json, write_text, written_aside
@@ -40,5 +41,6 @@ def main(data: DataParams, params: ValidateParams) -> None:
 
 if __name__ == "__main__":
     with stage("validate"):
+        frugal()
         params = load_params()
         main(params.data, params.validate_)

@@ -20,23 +20,24 @@ def require_best(frame: pd.DataFrame, replies: str, tells_best: bool) -> None:
 def choose(frame: pd.DataFrame, replies: str) -> tuple[pd.Index, pd.Series]:
     """The records whose reply is learnt, and the further best replies: a series of answer records indexed by their record.
 
-    ``frame``: reply, best, asked (the question's key), in record order.
+    ``frame``: reply, best (true or false), asked (the question's key), in record order.
     """
-    best = frame["best"].fillna(False).astype(bool)
     if replies == "all":
         return frame.index, pd.Series(dtype="int64")
-    rank = -frame["reply"].str.len() if replies == "longest" else (~best).astype(int)
-    ranked = frame["asked"].loc[rank.sort_values(kind="stable").index]
+    questions = pd.Series(pd.factorize(frame["asked"])[0], index=frame.index)
+    rank = -frame["reply"].str.len() if replies == "longest" else (~frame["best"]).astype(int)
+    ranked = questions.loc[rank.sort_values(kind="stable").index]
     answers = ranked.index[~ranked.duplicated()].sort_values()
-    answered = pd.Series(answers, index=frame["asked"].loc[answers].array)
-    others = best.drop(index=answers)
+    answered = pd.Series(answers, index=questions.loc[answers].array)
+    others = frame["best"].drop(index=answers)
     further = others.index[others]
-    return answers, pd.Series(answered.loc[frame["asked"].loc[further].array].to_numpy(), index=further)
+    return answers, pd.Series(answered.loc[questions.loc[further].array].to_numpy(), index=further)
 
 
 def conflicts(frame: pd.DataFrame) -> list[dict[str, object]]:
     """Questions whose best replies say different things: their first line, and the records."""
-    best = frame[frame["best"].fillna(False).astype(bool)]
+    best = frame.loc[frame["best"], ["asked", "prompt", "reply"]]
+    best = best[best["asked"].duplicated(keep=False)]
     said = keys(best["reply"])
     several = best[said.groupby(best["asked"]).transform("nunique") > 1]
     return [

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from legalqa.data import areas, asking, choosing, cleaning, duplicates, privacy, screening, selling
+from legalqa.data import areas, asking, choosing, cleaning, courtesies, duplicates, privacy, screening, selling
 from legalqa.data.cells import TEXT
 from legalqa.data.ledger import Ledger
 from legalqa.data.reading import Table
@@ -31,7 +31,7 @@ def opened(table: Table) -> Ledger:
 
 
 def prepared(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.DataFrame:
-    """Cleaned and masked: prompt, reply, is_best, best, asked (the question's key). Takes the raw texts out of ``frame``."""
+    """Cleaned and masked: prompt, reply, best, asked (the question's key). Takes the raw texts out of ``frame``."""
     texts: dict[str, pd.Series] = {}
     for name in ("title", "question", "reply"):
         texts[name], changed = cleaning.clean_column(frame.pop(name), params.clean)
@@ -43,20 +43,25 @@ def prepared(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.D
         for kind, numbers in masked.items():
             ledger.mark(numbers, f"privacy.{kind}")
     asked = asking.keys(texts["prompt"])
-    return pd.DataFrame({**texts, "is_best": frame["is_best"], "best": frame["best"], "asked": asked})
+    return pd.DataFrame({**texts, "best": frame["best"].fillna(False).astype(bool), "asked": asked})
 
 
 def eligible(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.DataFrame:
     """Without the records that can't train: under ``replies: best`` all that are not best, so that nothing counts them."""
     if params.replies != "best":
         return frame
-    return _without(frame, ~frame["best"].fillna(False).astype(bool), "not_best", ledger)
+    return _without(frame, ~frame["best"], "not_best", ledger)
 
 
 def screened(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> pd.DataFrame:
     """Without what can't or should not be learnt. The first reason that applies is the one told."""
     frame = _without(frame, frame["asked"] == "", "empty_prompt", ledger)
     frame = _without(frame, frame["reply"].isna(), "empty_reply", ledger)
+    frame = _without(frame, screening.garbled(frame["prompt"]) | screening.garbled(frame["reply"]), "mojibake", ledger)
+    if params.boilerplate:
+        replies, changed = courtesies.cut_column(frame["reply"], params.boilerplate)
+        ledger.mark(changed, "boilerplate")
+        frame = _without(frame.assign(reply=replies), replies == "", "boilerplate", ledger)
     frame = _unsold(frame, params, ledger)
     for name, keep, test in (
         ("empty_advice", params.empty_advice, screening.empty_advice),
@@ -91,16 +96,18 @@ def _within(frame: pd.DataFrame, column: str, limits: Lengths, name: str, ledger
 
 
 def _without(frame: pd.DataFrame, unwanted: pd.Series, reason: str, ledger: Ledger) -> pd.DataFrame:
+    if not unwanted.any():
+        return frame
     ledger.drop(frame.index[unwanted], reason)
     return frame[~unwanted]
 
 
 def deduplicated(frame: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
     """Without records that say the same to the same question; of equal ones the best, then the first stays."""
-    said = asking.keys(frame["reply"])
-    order = frame["best"].fillna(False).astype(bool).sort_values(ascending=False, kind="stable").index
-    doubled = pd.DataFrame({"asked": frame["asked"], "said": said}).loc[order].duplicated().loc[frame.index]
-    return _without(frame, doubled, "duplicate", ledger)
+    several = frame.loc[frame["asked"].duplicated(keep=False), ["asked", "reply", "best"]]
+    said = several.assign(reply=asking.keys(several["reply"])).sort_values("best", ascending=False, kind="stable")
+    doubled = said.index[said.duplicated(["asked", "reply"])]
+    return _without(frame, pd.Series(frame.index.isin(doubled), index=frame.index), "duplicate", ledger)
 
 
 def chosen(frame: pd.DataFrame, params: ConvertParams, ledger: Ledger) -> tuple[pd.DataFrame, pd.DataFrame]:

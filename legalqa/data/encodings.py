@@ -7,6 +7,11 @@ from legalqa.problems import Problem, UserError
 
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 BLOCK = 1 << 20
+# Traces of a wrong decoding somewhere before (RE2): replacement characters, Latin-1 pairs, GBK readings of UTF-8.
+MOJIBAKE = (
+    r"\x{fffd}|锟斤拷|烫烫烫|屯屯屯|[\x{80}-\x{9f}]|[\x{c3}-\x{ef}][\x{a0}-\x{bf}][\x{80}-\x{ff}]"
+    r"|锛[屽焛侊寮歿]|銆[佸傚]|鈥[濄滄]|涓€|鐨勶|鏄笉|鍙互|涔熸槸|&#\d+$"
+)
 # Half of what Chinese legal text is made of, and a fortieth of rubbish; the least share of them that passes for text.
 COMMON = frozenset(
     "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里用道行所然家种事成方多经么去法学如都同"

@@ -18,7 +18,7 @@ from great_expectations.render.view import DefaultJinjaPageView
 from great_expectations.validator.validation_statistics import calc_validation_statistics
 from tqdm import tqdm
 
-from legalqa.data import privacy
+from legalqa.data import encodings, privacy
 from legalqa.data.cells import matches
 from legalqa.data.reading import read_best
 from legalqa.data.validation import Outcome
@@ -26,10 +26,6 @@ from legalqa.params import Expectation
 from legalqa.problems import Problem, UserError
 
 SUPPORTED = "1."
-MOJIBAKE = (
-    r"\x{fffd}|锟斤拷|烫烫烫|屯屯屯|[\x{80}-\x{9f}]|[\x{c3}-\x{ef}][\x{a0}-\x{bf}][\x{80}-\x{ff}]"
-    r"|锛[屽焛侊寮歿]|銆[佸傚]|鈥[濄滄]|涓€|鐨勶|鏄笉|鍙互|涔熸槸|&#\d+$"
-)
 VOLATILE = re.compile(r"(?:\?d=)?\d{8}T[\d.]+Z|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -55,7 +51,7 @@ class _NoMojibake(ColumnMapMetricProvider):  # type: ignore[misc]
 
     @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(cls, column: pd.Series, **_: Any) -> pd.Series:  # noqa: N805
-        return ~matches(column, MOJIBAKE)
+        return ~matches(column, encodings.MOJIBAKE)
 
 
 class ExpectColumnValuesToHaveNoMojibake(ColumnMapExpectation):  # type: ignore[misc]

@@ -14,18 +14,24 @@ from matplotlib import pyplot as plt
 
 BIN = 20  # characters
 LAST_BIN = 600  # longer texts are counted there
+MOST_REPLIES = 10  # questions with more are counted there
 
 
-def tables(answers: pd.DataFrame, asked: pd.Series, ledger: dict[str, Any]) -> dict[str, pd.DataFrame]:
-    """One table a picture. ``answers``: prompt, reply, area. ``asked``: the question's key of every record that was read."""
+def replies_per_question(asked: pd.Series) -> pd.DataFrame:
+    """How many questions have one reply, two, ... ``asked``: the question's key of every record that was read."""
+    counts = asked[asked != ""].value_counts(sort=False).clip(upper=MOST_REPLIES).value_counts().sort_index()
+    return pd.DataFrame({"replies_per_question": counts.index.astype(str), "questions": counts.to_numpy()})
+
+
+def tables(answers: pd.DataFrame, replies: pd.DataFrame, ledger: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """One table a picture. ``answers``: prompt, reply, area. ``replies``: of `replies_per_question`."""
     areas = answers["area"].value_counts().rename_axis("area").rename("conversations").reset_index()
-    replies = asked.groupby(asked).size().clip(upper=10).value_counts().sort_index()
     reasons = {"kept": ledger["kept"], **dict(sorted(ledger["dropped"].items(), key=lambda item: -item[1]))}
     return {
         "lengths": _lengths(answers),
         "reasons": pd.DataFrame({"fate": reasons.keys(), "records": reasons.values()}),
         "areas": areas.sort_values(["conversations", "area"], ascending=[False, True]),
-        "replies": pd.DataFrame({"replies_per_question": replies.index.astype(str), "questions": replies.to_numpy()}),
+        "replies": replies,
     }
 
 
@@ -54,7 +60,7 @@ def draw(folder: Path, found: dict[str, pd.DataFrame]) -> None:
             axes.legend()
         elif name == "replies":
             axes.bar(table["replies_per_question"], table["questions"])
-            axes.set(xlabel="replies to one question (10 = 10 and more)", ylabel="questions")
+            axes.set(xlabel=f"replies to one question ({MOST_REPLIES} = {MOST_REPLIES} and more)", ylabel="questions")
         else:
             label, count = table.columns
             bars = axes.barh(table[label][::-1], table[count][::-1])

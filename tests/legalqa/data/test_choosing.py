@@ -12,7 +12,7 @@ FRAME = pd.DataFrame(
         "asked": ["甲"] * 4 + ["乙"] * 2,
         "reply": ["短", "最好的一个", "另一个也最好的", "长长长长长长长长长", "先", "后来的"],
         "is_best": ["0", "1", "1", "0", "0", None],
-        "best": pd.array([False, True, True, False, False, None], dtype="boolean"),
+        "best": [False, True, True, False, False, False],
     },
     index=[1, 2, 3, 4, 5, 6],
 )

@@ -7,7 +7,7 @@ import pandas as pd
 from legalqa.data import pictures
 
 ANSWERS = pd.DataFrame({"prompt": ["问" * 10, "问" * 700], "reply": ["答" * 30, "答" * 45], "area": ["labour", "other"]})
-ASKED = pd.Series(["甲", "甲", "乙", *["丙"] * 14])
+REPLIES = pictures.replies_per_question(pd.Series(["甲", "甲", "乙", *["丙"] * 14, "", ""]))  # "": records without a question
 LEDGER = {
     "read": 17,
     "kept": 2,
@@ -20,7 +20,7 @@ LEDGER = {
 
 
 def test_tables_add_up() -> None:
-    found = pictures.tables(ANSWERS, ASKED, LEDGER)
+    found = pictures.tables(ANSWERS, REPLIES, LEDGER)
     assert found["reasons"].to_numpy().tolist() == [["kept", 2], ["not_chosen", 14], ["broken", 1]]
     assert found["replies"].to_numpy().tolist() == [["1", 1], ["2", 1], ["10", 1]]
     assert found["lengths"][["questions", "replies"]].sum().tolist() == [2, 2]
@@ -28,7 +28,7 @@ def test_tables_add_up() -> None:
 
 
 def test_pictures_repeat(tmp_path: Path) -> None:
-    found = pictures.tables(ANSWERS, ASKED, LEDGER)
+    found = pictures.tables(ANSWERS, REPLIES, LEDGER)
     for name in ("a", "b"):
         pictures.draw(tmp_path / name, found)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
@@ -38,6 +38,6 @@ def test_pictures_repeat(tmp_path: Path) -> None:
 
 
 def test_card_says_the_numbers() -> None:
-    card = pictures.card("qa.csv", "0123", LEDGER, pictures.tables(ANSWERS, ASKED, LEDGER), ANSWERS)
+    card = pictures.card("qa.csv", "0123", LEDGER, pictures.tables(ANSWERS, REPLIES, LEDGER), ANSWERS)
     for said in ("17 records read = 2 kept + 15 dropped", "| not_chosen | 14 |", "3 findings", "1 records seem to rest"):
         assert said in card
