@@ -19,20 +19,26 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,
 _DROPPED = re.compile(r"<!--.*?-->|<(script|style)\b[^>]*>.*?</\1\s*>", re.S | re.I)
 _LINE_TAG = re.compile(rf"(?:\s*</?{_BREAKS}(?:\s[^<>]*)?/?>\s*)+", re.I)
 _TAG = re.compile(rf"</?(?:{'|'.join(_TAG_NAMES.split())})(?:\s[^<>]*)?/?>", re.I)
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+_CUT_ENTITY = re.compile(
+    r"&#[xX]?[0-9a-fA-F]{0,7}$"
+)  # exports cut a text at so many bytes, in the middle of whatever stands there
+_CONTROL = re.compile(
+    r"\ufffd[%\s]*$|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
 _SPACES = re.compile(r"[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _LINE_ENDS = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
 _FULL_WIDTH = {code: code - 0xFEE0 for span in ((0xFF10, 0xFF1A), (0xFF21, 0xFF3B), (0xFF41, 0xFF5B)) for code in range(*span)}
 _FURNITURE = re.compile(
-    r"^\s*(?:【?(?:律师|专家|专业)(?:解答|答复|回复|回答|意见|解析)】?|【?(?:网友|用户)?(?:咨询|提问)(?:内容)?】|答案?|回答|解答|回复|问)\s*[:：]\s*|^\s*答[、，]\s*"
+    r"^\s*(?:【?(?:律师|专家|专业)(?:解答|答复|回复|回答|意见|解析)】?|【?(?:网友|用户)?(?:咨询|提问)(?:内容)?】|答案?|回答|解答|回复|问)\s*[:：]\s*"
+    r"|^\s*答[、，]\s*|^[\s:：；;，,、。]+(?=\w)|第[XxＸ×]{1,3}条(?:的?第[XxＸ×]{1,3}[款项])*"  # the last: an article left open
 )
-_REPEATS = re.compile(r"([，！!？；;、~～`])\1+|([。,?])\2{2,}")
+_REPEATS = re.compile(r"([，！!？；;、~～`])\1+|(。)\2+|([,?])\3{2,}")
 _GREETING = re.compile(r"^\s*(?:您好|你好|亲|尊敬的(?:咨询者|网友|用户|客户))(?:[,，。.!！:：;；~～、\s]+|(?=根据|关于|针对))")
 
 
 def _entities_and_tags(text: str) -> str:
     for _ in range(2):  # pages escaped twice hold &amp;nbsp;
-        text = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
+        text = _CUT_ENTITY.sub("", _ENTITY.sub(lambda match: html.unescape(match.group()), text))
     text = _DROPPED.sub("", text)
     return _TAG.sub("", _LINE_TAG.sub("\n", text))
 
@@ -53,13 +59,13 @@ class Rule:
 RULES: dict[str, Rule] = {
     "html": Rule(r"[<&]", _entities_and_tags),
     "control": Rule(
-        r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}\x{ad}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}-\x{206f}\x{feff}\x{fff9}-\x{fffb}]",
+        r"\x{fffd}|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}\x{ad}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}-\x{206f}\x{feff}\x{fff9}-\x{fffb}]",
         lambda text: _CONTROL.sub("", text),
     ),
     "full_width": Rule(r"[０-９Ａ-Ｚａ-ｚ]", lambda text: text.translate(_FULL_WIDTH)),
-    "furniture": Rule(r"[:：]|^\s*答[、，]", lambda text: _FURNITURE.sub("", text)),
+    "furniture": Rule(r"[:：]|^\s*(?:答[、，]|[；;，,、。])|第[XxＸ×]", lambda text: _FURNITURE.sub("", text)),
     "repeats": Rule(
-        r"。。。|，，|,,,|！！|!!|？？|\?\?\?|；；|;;|、、|~~|～～|``",
+        r"。。|，，|,,,|！！|!!|？？|\?\?\?|；；|;;|、、|~~|～～|``",
         lambda text: _REPEATS.sub(lambda match: match.group()[0], text),
     ),
     "greeting": Rule(r"^\s*(?:您好|你好|亲|尊敬的)", lambda text: _GREETING.sub("", text)),

@@ -21,6 +21,9 @@ _S = r"[ \-·.]{0,2}"  # what people put between the digits of a number
 _AMOUNT = r"(?![ ]{0,1}(?:元|万|亿|块|美元|港元|人民币|平方|平米|㎡|股|吨|公里|米|%|人次|年|分))"
 _BEFORE = r"(?<![0-9A-Za-z])(?<![0-9][.\-])(?<!第)(?<!¥)(?<!￥)(?<!\$)"
 _AFTER = r"(?![0-9A-Za-z])(?!\.[0-9])"
+# A mobile number may touch a word such as tel or Email, but not a single letter, which makes it the number of a thing.
+_BEFORE_MOBILE = r"(?<![0-9])(?<![0-9][.\-])(?<![^A-Za-z][A-Za-z])(?<!^[A-Za-z])(?<!第)(?<!¥)(?<!￥)(?<!\$)"
+_AFTER_MOBILE = r"(?![0-9])(?!\.[0-9])(?![A-Za-z](?![A-Za-z]))"
 
 _EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63}\s?@\s?[A-Za-z0-9](?:[A-Za-z0-9\-]{0,62}\.)+[A-Za-z]{2,10}(?![A-Za-z])")
 _ID_18 = re.compile(
@@ -30,7 +33,7 @@ _ID_15 = re.compile(rf"{_BEFORE}[1-9]\d{{5}}\d{{2}}(?:0[1-9]|1[0-2])(?:0[1-9]|[1
 _ID_WORD = re.compile(r"身份证(?:号码?|件号)?[^0-9]{0,8}$")
 _CARD = re.compile(rf"{_BEFORE}[1-9]\d{{3}}(?:[ \-]?\d{{4}}){{2}}(?:[ \-]?\d{{4}}(?:[ \-]?\d{{1,3}})?|[ \-]?\d{{1,3}}){_AFTER}")
 _CARD_WORD = re.compile(r"(?:卡号|账号|帐号|账户|帐户|银行卡|储蓄卡|信用卡|工资卡|收款卡|尾号|开户行)[^0-9]{0,12}$")
-_MOBILE = re.compile(rf"{_BEFORE}(?:\+?0{{0,2}}86{_S})?1[3-9](?:{_S}\d){{9}}{_AMOUNT}{_AFTER}")
+_MOBILE = re.compile(rf"{_BEFORE_MOBILE}(?:\+?0{{0,2}}86{_S})?1[3-9](?:{_S}\d){{9}}{_AMOUNT}{_AFTER_MOBILE}")
 _LANDLINE = re.compile(
     rf"{_BEFORE}(?:(?:\+?86[ \-]?)?\(?0(?:10|2\d|[3-9]\d{{2}})\)?[ \-]{{1,2}}\d{{3,4}}[ \-]?\d{{4}}(?:[ \-转]{{1,2}}\d{{1,6}})?"
     rf"|\(0(?:10|2\d|[3-9]\d{{2}})\)[ \-]?[2-8]\d{{2,3}}[ \-]?\d{{4}}|0(?:10|2\d)[2-8]\d{{7}}|0[3-9]\d{{2}}[2-8]\d{{6,7}}"
@@ -45,7 +48,7 @@ _SPOKEN_MOBILE = re.compile(
     r"(?<![零〇○一二三四五六七八九十百千万亿幺第])[一幺][三四五六七八九][零〇○一二三四五六七八九幺]{9}(?![零〇○一二三四五六七八九十百千万亿幺])"
 )
 _QQ = re.compile(
-    rf"(?:(?<![A-Za-z])[qQ]{{1,2}}|扣扣|企鹅)(?:群|号码?|账号|帐号|联系|咨询|群号)*\s*(?:是|为|:|：|\(|（)?\s*(?P<secret>[1-9]\d{{4,10}}){_AMOUNT}{_AFTER}"
+    rf"(?:(?<![A-Za-z])[qQ]{{1,2}}|扣扣|企鹅|财付通)(?:群|号码?|账号|帐号|联系|咨询|群号)*\s*(?:是|为|:|：|\(|（)?\s*(?P<secret>[1-9]\d{{4,10}}){_AMOUNT}{_AFTER}"
 )
 _WECHAT = re.compile(
     rf"(?:微信|薇信|威信|徽信|(?<![A-Za-z])(?:v信|vx|v\+|wx|wechat|weixin))(?:公众号|群|号码?|账号|帐号|同号|联系|咨询|我|加)*\s*(?:是|为|:|：|\(|（|搜)?\s*"
@@ -60,7 +63,7 @@ _PLATE = re.compile(
 _NO_PLACE = "的了在到于是有我你他她它们和与及买卖住把被将从向给对为位至往去来说称叫做座套间某各每该本条第号致导址籍"
 _NO_START = "家内外月日年元居邻现货单经过由收"
 _PLACE = rf"(?:(?![{_NO_PLACE}])[\u4e00-\u9fffA-Za-z])"
-_NUMBER = r"(?:\d{1,5}(?:[\-之]\d{1,4})?|[一二三四五六七八九十百]{1,5})"
+_NUMBER = r"(?:[甲乙丙丁]?\d{1,5}(?:[\-之]\d{1,4})?|[一二三四五六七八九十百]{1,5})"
 _DOOR = r"(?:(?:[A-Za-z]?\d{1,4}[A-Za-z]?|[A-Z]|[一二三四五六七八九十]{1,3})(?:号楼|栋|幢|座|单元|层|楼|室|号|户|门))"
 _ADDRESS = re.compile(
     rf"(?![{_NO_START}])(?:{_PLACE}{{2,8}}?(?:省|自治区|市))?(?:{_PLACE}{{1,7}}?(?:市|区|县|旗|州))?(?:{_PLACE}{{1,7}}?(?:镇|乡|街道))?"
@@ -185,7 +188,7 @@ def _run(digits: int) -> str:
 KINDS: dict[str, Kind] = {
     "email": Kind("[邮箱]", r"[@＠]", _spans(_EMAIL)),
     "wechat": Kind("[微信号]", r"(?i)[微薇威徽]信|[vｖ][信xｘ+＋]|wx|wechat|weixin", _secrets(_WECHAT)),
-    "qq": Kind("[QQ号]", r"[qQｑＱ]|扣扣|企鹅", _secrets(_QQ)),
+    "qq": Kind("[QQ号]", r"[qQｑＱ]|扣扣|企鹅|财付通", _secrets(_QQ)),
     "id_card": Kind("[身份证号]", _run(14), _id_cards),
     "bank_card": Kind("[银行卡号]", _run(13), _bank_cards),
     "phone": Kind("[电话]", rf"{_run(7)}|[零〇○一二三四五六七八九幺]{{11}}", _phones),

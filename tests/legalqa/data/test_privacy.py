@@ -47,6 +47,7 @@ def test_precision_and_recall_by_exact_span_and_kind() -> None:
         if found != gold:
             report.append(f"{text}: found {sorted(found - gold)}, missed {sorted(gold - found)}")
     precision, recall = right / (right + wrong), right / (right + missed)
+    print(f"\n{len(SENTENCES)} sentences, {right + missed} pieces: precision {precision:.3f}, recall {recall:.3f}")  # pytest -s
     assert precision >= 0.98, "\n".join(report)
     assert recall >= 0.98, "\n".join(report)
 
