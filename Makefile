@@ -4,7 +4,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .ONESHELL:
 PYTHON ?= python3.11
-PORT ?= 3000
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONHASHSEED := 0
@@ -46,20 +45,33 @@ repro: setup  ## the main job: all eight stages, promotion, the table of scores
 	echo
 	echo "reports/validate/report.html   what the raw file is like"
 	echo "reports/evaluate/report.html   all answers side by side, before and after"
-	echo "next: make serve (ask it on http://127.0.0.1:$(PORT)) or make ui (the runs in MLflow)"
+	echo "next: make serve (ask it on http://127.0.0.1:3000) or make ui (the runs in MLflow)"
+
+# $(call free_port,PORT,COMMAND): stop with one line when the port is taken
+define free_port
+@python -c 'import socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+try: s.bind(("127.0.0.1", $(1)))
+except OSError: sys.exit("port $(1) is taken: stop what uses it, or choose another: make $(2) PORT=$(shell expr $(1) + 1)")'
+endef
 
 .PHONY: serve
+serve: PORT ?= 3000
 serve: setup  ## the champion on port 3000 (PORT=...)
-	@python -c 'import socket, sys
-	s = socket.socket()
-	s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-	try: s.bind(("127.0.0.1", $(PORT)))
-	except OSError: sys.exit("port $(PORT) is taken: stop what uses it, or choose another: make serve PORT=3001")'
+	$(call free_port,$(PORT),serve)
 	bentoml serve --port $(PORT)
 
 .PHONY: ui
-ui: setup  ## the MLflow UI with the runs
-	@mlflow server --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port 5000 --workers 1
+ui: PORT ?= 5000
+ui: setup  ## the MLflow UI with the runs, on port 5000 (PORT=...)
+	$(call free_port,$(PORT),ui)
+	uri=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
+	case "$$uri" in
+		http://*|https://*) echo "the runs are on a server: open $$uri"; exit 0;;
+	esac
+	echo "http://127.0.0.1:$(PORT), experiment legalqa"
+	mlflow server --backend-store-uri "$$uri" --host 127.0.0.1 --port $(PORT) --workers 1
 
 .PHONY: plan
 plan: setup  ## what training will need, before anything is trained

@@ -21,9 +21,10 @@ Never act on an answer without reading the law or asking a lawyer. Not for decis
 not for any law but that of mainland China, and not for events after the statutes' date."""
 
 SERVING = """\
-`bentoml serve` in the project that made it, or `Bundle.open(folder)` in legalqa: base, adapter, template and generation
-settings are used as they were when it was scored. The adapter alone loads with peft on the base named above; build prompts
-with prompt.json, whose template is part of what was trained."""
+`bentoml serve` in the project that made it, or `Bundle.open(folder)` in legalqa. The adapter is merged into the base in
+float32 and the merged weights are then kept as {weights}; template and generation settings come from this folder. It was scored
+by the same engine in the same form, so what is served is what was scored. The adapter alone loads with peft on the base named
+above; build prompts with prompt.json, whose template is part of what was trained."""
 
 
 def render(
@@ -42,9 +43,9 @@ def render(
     overall = [row for row in scores if not row["part"]]
     sections = {
         "Use and limits": USE,
-        "How to run it": SERVING,
+        "How to run it": SERVING.format(weights=config["evaluate"]["weights"]) + "\n\n" + _parity(parity),
         "Scores": _scores(overall, rule),
-        "Known failures": _failures(overall, rule, parity),
+        "Known failures": _failures(overall, rule),
         "Data": _data(ledger, leakage, params),
         "Training": _table(_leaves(config) | _leaves({name: value for name, value in training.items() if name != "base"})),
         "Hashes": _table(_hashes(origin)),
@@ -82,12 +83,17 @@ def _scores(rows: Sequence[Row], rule: WinnerParams) -> str:
     return f"{text}\n\n{_grid(['score', *arms, f'{rule.arm} - base', 'verdict'], table)}"
 
 
-def _failures(rows: Sequence[Row], rule: WinnerParams, parity: Mapping[str, Any]) -> str:
+def _parity(parity: Mapping[str, Any]) -> str:
+    return (
+        f"Merged in float32 it writes {parity['same_tokens']:.2%} of the greedy tokens that it writes beside its base "
+        f"({parity['prompts']} test questions, {parity['tokens']} tokens; largest difference of a logit "
+        f"{parity['largest_logit_difference']:g}, while the adapter itself moves them by up to {parity['adapter_effect']:g})."
+    )
+
+
+def _failures(rows: Sequence[Row], rule: WinnerParams) -> str:
     lines = [f"- {row['score']}: {_value(row)}" for row in rows if row["arm"] == rule.arm and row["score"] in WATCHED]
-    lines += [
-        f"- merged into the base it chooses {parity['same_tokens']:.1%} of the tokens it chooses beside it: serve it unmerged",
-        "- it may name articles that don't exist or are repealed; the service marks citations it can't find in the statutes",
-    ]
+    lines.append("- it may name articles that don't exist or are repealed; the service marks citations it can't find")
     return "\n".join(lines)
 
 

@@ -235,12 +235,19 @@ class EvaluateParams(Block):
 
 class BenchmarkParams(Block):
     lawbench: str | None = None
+    lawbench_scorer: str | None = None
     tasks: list[Literal["1-1", "1-2", "2-1", "2-4", "3-2", "3-6", "3-8"]] = ["1-1", "2-4", "3-8"]
     disc: str | None = None
     lecoqa: str | None = None
     arms: list[Arm] = ["base", "tuned"]
     items: int | None = Key(None, gt=0)
     max_new_tokens: int = Key(1024, gt=0)
+
+    @model_validator(mode="after")
+    def _scorer_for_corrections(self) -> "BenchmarkParams":
+        if self.lawbench and "2-1" in self.tasks and not self.lawbench_scorer:
+            raise ValueError("task 2-1 needs lawbench_scorer, the folder evaluation/utils/data of LawBench's repository")
+        return self
 
 
 # ---------------------------------------------------------------- winner, package
@@ -270,7 +277,9 @@ class WinnerParams(Block):
 class PackageParams(Block):
     licence: str
     data_licence: str
-    parity_prompts: int = Key(8, ge=1)
+    parity_prompts: int = Key(50, ge=1)
+    parity_tokens: float = Key(0.99, ge=0, le=1)
+    parity_logits: float = Key(0.05, gt=0)
 
 
 # ---------------------------------------------------------------- serve

@@ -1,55 +1,92 @@
-"""Does the adapter do the same merged into the base as beside it, and does it do anything at all?"""
+"""Does the adapter do the same merged into the base, as it is served, as beside it, where it was trained?"""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedModel
 
+from legalqa.engine.interface import Completion, GenerationRequest
+from legalqa.engine.loading import load_model
+from legalqa.engine.transformers_engine import TransformersEngine
+from legalqa.params import PackageParams
 from legalqa.problems import Problem, UserError
+from legalqa.prompt import Prompt
 from legalqa.training.lora import load_adapted
 
-ANSWER_TOKENS = 64  # of each answer; logits over the whole vocabulary of all answers are held at once
+ANSWER_TOKENS = 32  # of each answer; logits over the whole vocabulary of all answers are held at once
+OTHER_WAY = "another training, or other bounds in params.yaml (package.parity_...)"
 
 
-def measure(base: Path, adapter: Path, samples: Sequence[tuple[list[int], list[int]]]) -> dict[str, float]:
-    """Run the model with the adapter beside it, switched off, and merged, over (prompt ids, answer ids).
+def measure(base: Path, adapter: Path, prompt: Prompt, asked: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Let the engine answer the prompts (token ids), merged as it serves but not rounded, and ask the unmerged model along.
 
-    ``same_tokens``: share of the answer's positions where adapter and merged weights choose the same next token; 1.0 means
-    equal greedy answers. ``largest_logit_difference`` between those two; ``adapter_effect`` the largest between adapter and
-    base. Raises UserError when the adapter changes nothing.
+    ``same_tokens``: share of the greedy tokens that both choose; ``same_answers``: share of the answers without another token.
+    ``largest_logit_difference`` between the two over these tokens; ``adapter_effect`` the largest between adapter and base.
+    Raises UserError when the adapter changes nothing.
     """
-    model = load_adapted(base, adapter)
+    answers = _greedy(base, adapter, prompt, asked)
+    model = load_adapted(base, adapter).float()
+    samples = [(list(ids), list(answer.token_ids)) for ids, answer in zip(asked, answers, strict=True)]
     beside = [_logits(model, *sample) for sample in tqdm(samples, "parity, adapter", leave=False)]
     with model.disable_adapter():
-        without = _logits(model, *samples[0])
-    effect = _difference(beside[0], without)
+        effect = max(_difference(ours, _logits(model, *sample)) for ours, sample in zip(beside[:4], samples, strict=False))
     if effect == 0:
         raise UserError(Problem(str(adapter), "the model answers the same with and without it", "an adapter that is applied"))
-    merged = model.merge_and_unload()
-    same, positions, largest = 0, 0, 0.0
-    for sample, ours in zip(tqdm(samples, "parity, merged", leave=False), beside, strict=True):
-        theirs = _logits(merged, *sample)
-        same += int((ours.argmax(-1) == theirs.argmax(-1)).sum())
-        positions += len(ours)
+    del model
+    model = load_model(base, adapter, "fp32")
+    largest, same, whole, tokens = 0.0, 0, 0, 0
+    for (ids, answer), ours, done in zip(tqdm(samples, "parity, merged", leave=False), beside, answers, strict=True):
+        theirs = _logits(model, ids, answer)
         largest = max(largest, _difference(ours, theirs))
+        # where the engine stopped, its last choice is a stop id, which it keeps to itself
+        chosen = torch.tensor([*answer, theirs[-1].argmax()]) if done.finish_reason == "stop" else torch.tensor(answer)
+        equal = ours.argmax(-1)[: len(chosen)] == chosen
+        same, tokens, whole = same + int(equal.sum()), tokens + len(chosen), whole + bool(equal.all())
     return {
-        "prompts": len(samples),
-        "same_tokens": round(same / positions, 4),
-        "largest_logit_difference": round(largest, 3),
+        "prompts": len(asked),
+        "tokens": tokens,
+        "same_tokens": round(same / tokens, 4),
+        "same_answers": round(whole / len(asked), 4),
+        "largest_logit_difference": round(largest, 5),
         "adapter_effect": round(effect, 3),
     }
 
 
+def broken(found: dict[str, float], params: PackageParams) -> list[Problem]:
+    """What keeps the bundle from being served: merged, it is not what was trained."""
+    problems = []
+    if found["same_tokens"] < params.parity_tokens:
+        expected = f"at least {params.parity_tokens:g} of the greedy tokens as beside the base"
+        problems.append(Problem("parity: same_tokens", f"{found['same_tokens']:g}", expected, OTHER_WAY))
+    if found["largest_logit_difference"] > params.parity_logits:
+        expected = f"at most {params.parity_logits:g} between adapter merged and beside"
+        problems.append(
+            Problem("parity: largest_logit_difference", f"{found['largest_logit_difference']:g}", expected, OTHER_WAY)
+        )
+    return problems
+
+
+def _greedy(base: Path, adapter: Path, prompt: Prompt, asked: Sequence[Sequence[int]]) -> list[Completion]:
+    engine = TransformersEngine(base, adapter, prompt, weights="fp32")
+    engine.start()
+    try:
+        with tqdm(total=len(asked), desc="parity, greedy answers", leave=False) as bar:
+            return engine.generate_many(
+                [GenerationRequest(ids, ANSWER_TOKENS) for ids in asked], done=lambda _completion: bar.update()
+            )
+    finally:
+        engine.stop()
+
+
 @torch.inference_mode()
-def _logits(model: PreTrainedModel, prompt: list[int], answer: list[int]) -> torch.Tensor:
-    """Logits (answer tokens, vocabulary) that choose each token of the answer."""
-    answer = answer[:ANSWER_TOKENS]
-    output = model(input_ids=torch.tensor([prompt + answer]), logits_to_keep=len(answer) + 1)
-    logits: torch.Tensor = output.logits[0, :-1]
+def _logits(model: Any, ids: list[int], answer: list[int]) -> torch.Tensor:
+    """Logits (answer tokens + 1, vocabulary) that choose each token of the answer, and the one behind it."""
+    output = model(input_ids=torch.tensor([ids + answer]), logits_to_keep=len(answer) + 1)
+    logits: torch.Tensor = output.logits[0].float()
     return logits
 
 
 def _difference(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one.float() - other.float()).abs().max())
+    return float((one - other).abs().max())

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from legalqa import store
-from legalqa.bundle import ITEMS_FILE, Bundle
+from legalqa.bundle import CARD_FILE, CONFIG_FILE, GENERATION_FILE, ITEMS_FILE, MANIFEST_FILE, SCORES_FILE, Bundle
 from legalqa.files import read_json
 from legalqa.params import WinnerParams, load_params
 from legalqa.problems import Problem, UserError
@@ -21,7 +21,9 @@ from legalqa.trace import lines
 from legalqa.tracking.registry import Registry
 from legalqa.winner import ItemScores, decide, gain
 
-LARGEST_COPY = 1_000_000  # bytes; bigger files stay where they are, their hashes are in the manifest
+# By later promotions, by trace, by people.
+READ_AGAIN = (MANIFEST_FILE, CARD_FILE, ITEMS_FILE, SCORES_FILE, CONFIG_FILE, GENERATION_FILE)
+LARGEST_COPY = 1_000_000  # bytes; others that are bigger stay where they are, their hashes are in the manifest
 NOT_THE_WINNER = 3  # exit code
 
 
@@ -50,14 +52,14 @@ def promote() -> None:
     for line in filter(None, (over_base, over_champion)):
         print(f"  {line}")
     if champion and over_champion is None:
-        print("  the champion was scored on other test questions: compared with the base only")
+        print(f"  champion {champion.bundle} was scored on other test questions: it can't be compared, the base decides")
     cheaper = champion is not None and _size(bundle) < int(champion.tags["size"])
-    verdict = decide(over_base, over_champion, cheaper=cheaper, rule=rule)
+    verdict = decide(over_base, over_champion, has_champion=champion is not None, cheaper=cheaper, rule=rule)
     if not verdict.wins:
-        print(f"not promoted: {verdict.why}")
+        print(f"not promoted: {verdict.why}; another training, or another rule in params.yaml (winner)")
         sys.exit(NOT_THE_WINNER)
     tags = {"revision": bundle.manifest.revision, "size": str(_size(bundle))}
-    version = registry.register(bundle.version, bundle.manifest.train_key, _small_files(bundle), tags)
+    version = registry.register(bundle.version, bundle.manifest.train_key, _evidence(bundle), tags)
     _serve(bundle)
     registry.crown(version, "promote", verdict.why)
     print(f"promoted: version {version.number}, bundle {bundle.version}: {verdict.why}")
@@ -111,11 +113,12 @@ def _size(bundle: Bundle) -> int:
     return sum(entry.size for name, entry in bundle.manifest.files.items() if name.startswith(("base/", "adapter/")))
 
 
-def _small_files(bundle: Bundle) -> dict[str, Path]:
-    names = [
+def _evidence(bundle: Bundle) -> dict[str, Path]:
+    """Files that are copied to the registry: all that is read again, and what else is small."""
+    small = [
         name for name, entry in bundle.manifest.files.items() if entry.size <= LARGEST_COPY and not name.startswith("base/")
     ]
-    return {name: bundle.folder / name for name in [*names, "manifest.json"]}
+    return {name: bundle.folder / name for name in dict.fromkeys((*READ_AGAIN, *small))}
 
 
 COMMANDS: dict[str, Callable[[], None]] = {

@@ -8,10 +8,26 @@ from contextlib import contextmanager
 
 from legalqa.problems import UserError
 
+STOPPED = 130  # exit code after Ctrl-C, as shells have it
+
+# Errors of libraries that files, servers and settings cause, by the package they come from, and what to do about them. By
+# name, because no stage should import a library only to know its errors.
+LIBRARIES = {
+    "safetensors": "a weights file is cut or damaged: dvc repro -f base for models/base, dvc repro -f train for models/adapter",
+    "mlflow": "look at the server or database that MLFLOW_TRACKING_URI names (unset: mlflow.db here), then run it again",
+    "sqlalchemy": "look at the database that MLFLOW_TRACKING_URI names (unset: mlflow.db here), then run it again",
+    "bentoml": "look at the BentoML store (`bentoml models list`; BENTOML_HOME says where it is), then run it again",
+    "huggingface_hub": "look at the network and at base.name and base.revision in params.yaml",
+}
+
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Run a stage's main. A UserError or an OSError (disk full, no permission) ends it with one message and exit code 1."""
+    """Run a stage's main.
+
+    What a user, a disk, a server or a damaged file causes ends it with one message and exit code 1, Ctrl-C with 130; an error
+    in the program keeps its traceback.
+    """
     started = time.monotonic()
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries about each other's next versions
     try:
@@ -20,4 +36,19 @@ def stage(name: str) -> Iterator[None]:
         sys.exit(f"\n{name} stopped.\n{error}")
     except OSError as error:
         sys.exit(f"\n{name} stopped.\n{error.filename or 'operating system'}: {error.strerror or error}")
+    except MemoryError:
+        sys.exit(f"\n{name} stopped.\nnot enough memory: close other programs, or see what training needs: make plan")
+    except KeyboardInterrupt:
+        print(f"\n{name} stopped by Ctrl-C", file=sys.stderr)
+        sys.exit(STOPPED)
+    except Exception as error:
+        fix = next((LIBRARIES[root] for kind in type(error).__mro__ if (root := _package(kind)) in LIBRARIES), None)
+        if fix is None:
+            raise
+        message = " ".join(str(error).split())
+        sys.exit(f"\n{name} stopped.\n{type(error).__name__}: {message}\n{fix}")
     print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def _package(kind: type) -> str:
+    return kind.__module__.partition(".")[0]

@@ -40,7 +40,8 @@ def lines(registry: Registry, version: Version, params: Params, *, everything: b
         here = "as on disk" if same[name] else "not what is on disk now" if path.exists() else "not on disk"
         yield f"{name:13} {path}, sha256 {manifest.data[name]}, {here}"
     if not same["splits"]:
-        yield f"the rows can't be shown: git checkout {manifest.revision} and dvc checkout bring their data back"
+        yield "the rows can't be shown: git checkout the commit that keeps its dvc.lock (git log -- dvc.lock) and dvc checkout"
+        yield f"bring their data back; the code was that of git {manifest.revision}"
         return
     for split in ("train", "dev", "test"):
         yield from _rows(places["splits"] / f"{split}.jsonl", everything=everything)

@@ -11,6 +11,8 @@ from legalqa.problems import Problem
 Scores = Mapping[str, float]  # "arm.score" -> value
 ItemScores = Mapping[str, float]  # test question -> score
 
+LEAST_COMMON = 0.5  # share of our test questions that a rival must have answered, too, for a comparison
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -38,9 +40,9 @@ class Verdict:
 
 
 def gain(ours: ItemScores, theirs: ItemScores, rival: str, params: EvaluateParams) -> Gain | None:
-    """The paired difference with its bootstrap interval; None when no question is common to both."""
+    """The paired difference with its bootstrap interval; None when the rival answered less than half of our questions."""
     common = sorted(ours.keys() & theirs.keys())
-    if not common:
+    if not common or len(common) < LEAST_COMMON * len(ours):
         return None
     mine, other = ([side[key] for key in common] for side in (ours, theirs))
     bootstrap = Bootstrap(len(common), params.resamples, params.confidence, params.seed)
@@ -75,19 +77,22 @@ def _broken(key: str, value: float, base: float | None, limit: Limit) -> list[Pr
     ]
 
 
-def decide(over_base: Gain, over_champion: Gain | None, *, cheaper: bool, rule: WinnerParams) -> Verdict:
+def decide(over_base: Gain, over_champion: Gain | None, *, has_champion: bool, cheaper: bool, rule: WinnerParams) -> Verdict:
     """Apply the rule.
 
     Without a champion: not clearly worse than base. With one: clearly better than base and than the champion by
-    ``min_gain``; where the interval against the champion holds 0, the cheaper one wins.
+    ``min_gain``; where the interval against the champion holds 0, the cheaper one wins. A champion that was scored on other
+    questions (``over_champion`` None) gives way to a model that is clearly better than its base: the data has moved on.
     """
     base = over_base.difference
-    if over_champion is None:
+    if not has_champion:
         won = base.high >= 0
         return Verdict(won, f"{'the first champion, not ' if won else ''}clearly worse than its base: {_points(base, rule)}")
-    champion = over_champion.difference
     if base.low <= rule.min_gain:
         return Verdict(False, f"its gain over base is not clear of {rule.min_gain:g}: {_points(base, rule)}")
+    if over_champion is None:
+        return Verdict(True, f"other test questions than the champion's, and clearly better than base: {_points(base, rule)}")
+    champion = over_champion.difference
     if champion.low > rule.min_gain:
         return Verdict(True, f"clearly better than the champion: {_points(champion, rule)}")
     if cheaper and not champion.clear:

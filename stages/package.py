@@ -27,14 +27,17 @@ EVALUATION, PARITY = Path("reports/evaluate"), Path("reports/package/parity.json
 def main(data: DataParams, train: TrainParams, evaluate: EvaluateParams, winner: WinnerParams, params: PackageParams) -> None:
     """Refuse what breaks a limit or does not fit together; else bundle everything that answering needs."""
     scores = read_json(EVALUATION / "scores.json")
-    if problems := broken_limits(scores, SCORES, winner):
+    if problems := broken_limits(scores | read_json(EVALUATION / "speed.json"), SCORES, winner):
         raise UserError(problems, "the model breaks a limit of params.yaml and is not packaged")
     identity, training = Identity.load(BASE), read_json(ADAPTER / "training.json")
     if training["base"]["sha256"] != identity.sha256:
         found, expected = f"trained on weights {training['base']['sha256']}", f"{identity.sha256}, as in {BASE}"
         raise UserError(Problem(f"{ADAPTER}/training.json", found, expected, "dvc repro train"))
     prompt = Prompt.load(ADAPTER)
-    agreement = parity.measure(BASE, ADAPTER, _samples(prompt, params.parity_prompts))
+    asked = [prompt.completion(c.prompt) for c in read_jsonl(SPLITS / "test.jsonl")[: params.parity_prompts]]
+    agreement = parity.measure(BASE, ADAPTER, prompt, asked)
+    if problems := parity.broken(agreement, params):
+        raise UserError(problems, "merged, as it is served, the model is not what was trained and scored: it is not packaged")
     origin = _origin(training["train_key"], identity, prompt, Path(data.source))
     config = {"train": train.model_dump(mode="json"), "evaluate": evaluate.model_dump(mode="json")}
     card = render(
@@ -69,12 +72,6 @@ def main(data: DataParams, train: TrainParams, evaluate: EvaluateParams, winner:
         run.artifact(bundle.folder / CARD_FILE)
         run.artifact(PARITY)
     print(f"bundle {bundle.version}: {len(bundle.manifest.files)} files, {bundle.size / 1e6:.0f} MB; {agreement}")
-
-
-def _samples(prompt: Prompt, number: int) -> list[tuple[list[int], list[int]]]:
-    """Prompts of test questions with the ids of their answers."""
-    asked = read_jsonl(SPLITS / "test.jsonl")[:number]
-    return [(prompt.completion(c.prompt), prompt.encode(c.answer)) for c in asked]
 
 
 def _without_questions(items: dict[str, Any], served: str) -> dict[str, Any]:

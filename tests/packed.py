@@ -49,6 +49,7 @@ def write_scores(project: Path, tuned: list[float], base: list[float]) -> None:
     ]
     write_json(project / "reports/evaluate/items.json", items)
     write_json(project / "reports/evaluate/scores.json", {f"{arm}.rouge_l_char": mean for arm, mean in means.items()})
+    write_json(project / "reports/evaluate/speed.json", {"base.seconds": 1.0, "tuned.seconds": 1.5})
     write_text(project / "reports/evaluate/scores.csv", "\n".join(lines) + "\n")
 
 

@@ -1,6 +1,7 @@
 """The whole map on 60 rows and a tiny random model: a real `dvc repro` in a copy of the project."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -99,9 +100,12 @@ def test_splits_hold_every_conversation_once(project: Path) -> None:
 
 def test_scores_of_every_arm(project: Path) -> None:
     scores = read_json(project / "reports/evaluate/scores.json")
-    assert json.dumps(scores)
-    for arm in ("base", "tuned", "knowledge"):
-        assert any(arm in key for key in scores), f"no score of {arm} in {sorted(scores)}"
+    assert scores["questions"] == len({c.question for c in read_jsonl(project / "data/splits/test.jsonl")})
+    assert all(isinstance(value, int | float) and math.isfinite(value) for value in scores.values())
+    for arm in ("base", "tuned", "knowledge", "floor_random", "floor_boilerplate"):
+        assert 0 <= scores[f"{arm}.rouge_l_char"] <= 100
+    assert scores["tuned.loss"] != scores["base.loss"]
+    assert set(read_json(project / "reports/evaluate/speed.json")) == {"base.seconds", "tuned.seconds", "knowledge.seconds"}
 
 
 def test_manifest_names_every_file_of_the_bundle(project: Path) -> None:
@@ -142,15 +146,54 @@ def test_missing_file_is_said(project: Path) -> None:
     source = project / "data/我的 问答 #1.csv"
     hidden = source.rename(source.with_suffix(".away"))
     try:
+        checked = _run(project, sys.executable, "-m", "legalqa.params", check=False)  # what `make repro` runs first
         done = _run(project, "dvc", "repro", check=False)
     finally:
         hidden.rename(source)
+    assert checked.returncode == 1
+    for said in ("data.source: data/我的 问答 #1.csv", "there is no such file", "put the file there"):
+        assert said in checked.stderr
+    assert "Traceback" not in checked.stderr
     assert done.returncode
     assert source.name in done.stdout + done.stderr
     assert (project / "data/conversations.jsonl").is_file()
 
 
+def test_git_is_offered_what_the_cache_does_not_keep(project: Path) -> None:
+    stages = YAML(typ="safe").load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    metrics = [entry for stage in stages.values() for entry in stage.get("metrics", [])]
+    uncached = {path for entry in metrics for path, settings in entry.items() if settings == {"cache": False}}
+    assert len(uncached) == len(metrics)
+    offered = _run(project, "git", "ls-files", "-z", "--others", "--exclude-standard").stdout.split("\0")
+    made = {
+        name for name in offered if name == "dvc.lock" or name.startswith(("reports/", "models/", "data/splits", "data/conv"))
+    }
+    assert made == {"dvc.lock", *uncached}
+
+
+def test_a_committed_state_comes_back(project: Path) -> None:
+    bundle, metric = project / "models/bundle/manifest.json", project / "reports/split/leakage.json"
+    before = bundle.read_bytes(), metric.read_bytes(), (project / "data/splits/train.jsonl").read_bytes()
+    _run(project, "git", "add", "dvc.lock", "params.yaml", "reports")
+    _run(project, "git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "first")
+    _set(project, {"split.key": "another", "split.train": 0.6, "split.test": 0.3})
+    _run(project, "dvc", "repro", "split")
+    assert (project / "data/splits/train.jsonl").read_bytes() != before[2]
+    _run(project, "git", "checkout", "-q", "--", "dvc.lock", "params.yaml", "reports")
+    _run(project, "dvc", "checkout")
+    assert (bundle.read_bytes(), metric.read_bytes(), (project / "data/splits/train.jsonl").read_bytes()) == before
+    assert "up to date" in _run(project, "dvc", "status").stdout
+
+
 def test_promoted_bundle_is_in_the_registry_and_the_store(project: Path) -> None:
+    version = sha256(project / "models/bundle/manifest.json")[:12]
+    assert "no champion yet" in _run(project, sys.executable, "-m", "legalqa.promote", "champions").stdout
     _run(project, sys.executable, "-m", "legalqa.promote", "promote")
-    assert "champion" in _run(project, sys.executable, "-m", "legalqa.promote", "champions").stdout
-    assert "legalqa" in _run(project, "bentoml", "models", "list").stdout
+    history = _run(project, sys.executable, "-m", "legalqa.promote", "champions").stdout
+    assert f"promote   version   1  {version}  the first champion" in history
+    assert f"champion: version 1, bundle {version}" in history
+    listed = _run(project, "bentoml", "models", "list", "--output", "json").stdout
+    assert {model["tag"] for model in json.loads(listed)} == {"legalqa:champion", f"legalqa:{version}"}
+    traced = _run(project, sys.executable, "-m", "legalqa.promote", "trace").stdout
+    assert f"bundle        {version}" in traced
+    assert "as on disk" in traced

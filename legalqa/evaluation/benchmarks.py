@@ -5,7 +5,6 @@ below reports/benchmarks/KEY/ARM/, KEY from all that shapes an answer, so a run 
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from legalqa.engine.interface import Engine
-from legalqa.evaluation import arms, lawbench
+from legalqa.evaluation import arms, choices, lawbench
 from legalqa.evaluation.compare import Bootstrap, Counted
 from legalqa.evaluation.lawbench import Answered, Result
 from legalqa.files import read_json, write_json, write_text
@@ -32,8 +31,6 @@ from legalqa.stage import stage
 BASE, ADAPTER, KNOWLEDGE = Path("models/base"), Path("models/adapter"), Path("models/knowledge")
 REPORTS = Path("reports/benchmarks")
 CHUNK = 64  # predictions between two writes
-CHOOSE_ONE = "请从A,B,C,D中选出一个正确的答案，只回答字母。"
-CHOOSE_SOME = "请从A,B,C,D中选出所有正确的答案，只回答字母。"
 
 
 @dataclass(frozen=True)
@@ -70,20 +67,16 @@ def main(params: BenchmarkParams, evaluate: EvaluateParams) -> None:
 
 def load(params: BenchmarkParams, statutes: Statutes) -> Iterator[Task]:
     """The tasks that params.yaml names, cut to the wanted number of items. Raises UserError for files that aren't there."""
+    kinds = lawbench.tasks(Path(params.lawbench_scorer) if params.lawbench_scorer else None)
     for number in params.tasks if params.lawbench else ():
-        path, kind = Path(params.lawbench or "") / f"{number}.json", lawbench.TASKS[number]
+        path, kind = Path(params.lawbench or "") / f"{number}.json", kinds[number]
         examples = _json(path)[: params.items]
         prompts, answers = [lawbench.prompt(e) for e in examples], [e["answer"] for e in examples]
         yield Task(f"LawBench {number} {kind.chinese}", kind.metric, prompts, answers, kind.score)
     for path in sorted(Path(params.disc).glob("*.csv")) if params.disc else ():
         frame = pd.read_csv(path, dtype=str).head(params.items or 10**9)
-        several = frame["multichoice"].iloc[0].lower() == "true"
-        instruction = CHOOSE_SOME if several else CHOOSE_ONE
-        asked = [
-            "\n".join([row["input"], *(f"{letter}. {row[letter]}" for letter in "ABCD"), instruction])
-            for row in frame.fillna("").to_dict("records")
-        ]
-        yield Task(f"DISC-Law-Eval {path.stem}", "accuracy", asked, frame["output"].tolist(), _exact_choice)
+        asked = [choices.prompt(row) for row in frame.fillna("").to_dict("records")]
+        yield Task(f"DISC-Law-Eval {path.stem}", "accuracy", asked, frame["output"].tolist(), choices.exact)
     if params.lecoqa:
         examples = _json(Path(params.lecoqa))[: params.items]
         named = ["、".join(e["match_name"]) for e in examples]
@@ -138,13 +131,6 @@ def _scores(task: Task, answered: Sequence[Answered], params: EvaluateParams) ->
         "abstained": result.abstained,
         "items": len(answered),
     }
-
-
-def _exact_choice(answered: Sequence[Answered]) -> Result:
-    """Right when exactly the letters of the answer are named."""
-    named = [set(re.findall(r"[A-D]", one.prediction)) for one in answered]
-    right = tuple(100.0 * (letters == set(one.answer)) for letters, one in zip(named, answered, strict=True))
-    return Result(sum(right) / len(right), right, 100 * sum(not letters for letters in named) / len(named))
 
 
 def _citation_f1(answered: Sequence[Answered], statutes: Statutes) -> Result:

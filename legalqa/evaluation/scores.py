@@ -16,6 +16,7 @@ from sacrebleu.metrics import BLEU, CHRF
 from legalqa.evaluation.compare import Counted, Vector
 from legalqa.evaluation.predictions import Prediction
 from legalqa.evaluation.rouge import rouge_l, rouge_n
+from legalqa.evaluation.similarity import Similarity
 from legalqa.knowledge import citations, support
 from legalqa.knowledge.statutes import Statutes
 
@@ -53,6 +54,12 @@ SCORES = {
         Score("rouge_2_word", "more", "双词重合", "overlap of word pairs"),
         Score("bleu_zh", "more", "句级 BLEU（sacrebleu 中文切分）", "sentence BLEU, sacrebleu's zh tokeniser"),
         Score("chrf", "more", "chrF", "chrF"),
+        Score(
+            "similarity_e5_small",
+            "more",
+            "与参考答案的语义相似度（multilingual-e5-small，4 位）",
+            "similarity in meaning, multilingual-e5-small in 4 bits",
+        ),
         Score("citation_f1", "more", "引用法条与参考一致", "cited articles agree with the reference's"),
         Score("citation_precision", "more", "所引法条中参考也引用的", "cited articles that the reference cites, too"),
         Score("citation_recall", "more", "参考法条中被引用的", "the reference's articles that are cited"),
@@ -72,6 +79,7 @@ SCORES = {
         Score("perplexity", "less", "参考答案的困惑度", "perplexity of the reference", np.exp),
         Score("probe_accuracy", "more", "通用能力小测：答对", "general probe: right answers"),
         Score("probe_loss", "less", "通用能力小测：损失（nat）", "general probe: loss on the right answer, nats", _plain),
+        Score("seconds", "less", "每个回答的秒数（成批）", "seconds an answer, max_batch at once", _plain),
     )
 }
 
@@ -88,8 +96,8 @@ _REFUSAL = re.compile(
 class Scorer:
     """Scores answers against their references, the statutes, and what training answers say all the time."""
 
-    def __init__(self, statutes: Statutes, training_answers: Iterable[str]) -> None:
-        self._statutes = statutes
+    def __init__(self, statutes: Statutes, training_answers: Iterable[str], similarity: Similarity) -> None:
+        self._statutes, self._similarity = statutes, similarity
         counts = Counter(gram for answer in training_answers for gram in set(_grams(answer)))
         ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
         self._common = {gram for gram, times in ranked[:_COMMON] if times > 1}
@@ -99,6 +107,7 @@ class Scorer:
         text, references = prediction.text.strip(), prediction.references
         parts = _overlap(text, references) | self._cited(text, references)
         grams, letters = _grams(text), re.sub(r"\s", "", text)
+        parts["similarity_e5_small"] = Counted(self._similarity.best(text, references) if text else 0.0)
         parts["repetition"] = Counted(1 - len(set(grams)) / len(grams) if grams else 0.0)
         parts["boilerplate"] = Counted(sum(gram in self._common for gram in grams), len(grams))
         parts["truncated"] = Counted(prediction.finish_reason == "length")

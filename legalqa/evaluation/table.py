@@ -16,6 +16,7 @@ SHOWN = (
     "rouge_l_word",
     "bleu_zh",
     "chrf",
+    "similarity_e5_small",
     "citation_f1",
     "citation_valid",
     "repetition",
@@ -23,6 +24,7 @@ SHOWN = (
     "perplexity",
     "probe_accuracy",
 )
+LABEL = max(map(len, SHOWN)) + 1
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,10 @@ def as_text(found: Sequence[Row], questions: int) -> str:
     arms = list(dict.fromkeys(row.arm for row in found))
     cells = {(row.score, row.arm): row for row in found}
     width = max(11, *(len(arm) + 2 for arm in arms))
-    lines = [f"{'':16}" + "".join(f"{arm:>{width}}" for arm in arms)]
+    lines = [" " * LABEL + "".join(f"{arm:>{width}}" for arm in arms)]
     for name in SHOWN:
         if any((name, arm) in cells for arm in arms):
-            lines.append(f"{name:16}" + "".join(_cell(cells.get((name, arm)), width) for arm in arms))
+            lines.append(f"{name:{LABEL}}" + "".join(_cell(cells.get((name, arm)), width) for arm in arms))
     lines.append(f"{questions} questions; percent but for perplexity; * differs from base beyond chance")
     return "\n".join(lines)
 

@@ -1,15 +1,17 @@
 """Champions come and go; registry, store and history agree about them."""
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import bentoml
 import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 
 from legalqa import promote, store
-from legalqa.bundle import Bundle
+from legalqa.bundle import ITEMS_FILE, Bundle
 from legalqa.files import write_json, write_text
 from legalqa.params import load_params
 from legalqa.problems import UserError
@@ -160,14 +162,89 @@ def test_no_better_than_the_champion_is_refused_with_the_table(ready: Path, caps
     assert served() == champion
 
 
-def test_other_test_questions_are_compared_with_the_base_only(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    packed(BETTER)
+@pytest.mark.parametrize(("tuned", "wins"), [(9.0, True), (1.0, False)])
+def test_other_test_questions_let_the_base_decide(
+    ready: Path, capsys: pytest.CaptureFixture[str], tuned: float, wins: bool
+) -> None:
+    old = packed(BETTER)
     promote.promote()
-    new = {arm: {"rouge_l_char": {"another": value}} for arm, value in (("tuned", 9.0), ("base", 1.0))}
-    write_json("reports/evaluate/items.json", new)
+    other = {arm: {"rouge_l_char": {"another": value}} for arm, value in (("tuned", tuned), ("base", 1.0))}
+    write_json("reports/evaluate/items.json", other)
+    new = packed_as_it_is()
+    if wins:
+        promote.promote()
+    else:
+        refused()
+    said = capsys.readouterr().out
+    assert f"champion {old} was scored on other test questions" in said
+    assert "first champion" not in said.partition("other test questions")[2]
+    assert ("clearly better than base: +8.00" if wins else "its gain over base is not clear of 0") in said
+    assert served() == (new if wins else old)
+
+
+def test_what_is_read_again_is_registered_whatever_its_size(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = {f"{number} {'问' * 40}": float(number % 7) for number in range(50_000)}
+    write_json(
+        "reports/evaluate/items.json",
+        {
+            "tuned": {"rouge_l_char": {question: score + 5 for question, score in many.items()}},
+            "base": {"rouge_l_char": many},
+        },
+    )
     packed_as_it_is()
+    assert (ready / "models/bundle" / ITEMS_FILE).stat().st_size > 2 * promote.LARGEST_COPY
     promote.promote()
-    assert "the champion was scored on other test questions" in capsys.readouterr().out
+    champion = Registry().champion()
+    assert champion
+    assert len(Registry().read(champion, ITEMS_FILE)["tuned"]["rouge_l_char"]) == 50_000
+    packed(BETTER)  # 4 questions, none of them among the 50,000
+    promote.promote()
+    assert len(Registry().history()) == 2
+
+
+def test_a_crown_that_fails_leaves_the_old_champion_to_serve(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = packed(GOOD)
+    promote.promote()
+    packed(BETTER)
+
+    def full(new: Path, old: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "swap", full)
+    with pytest.raises(OSError, match="No space left"):
+        promote.promote()
+    assert served() == old
+    champion = Registry().champion()
+    assert champion
+    assert champion.bundle == old
+    assert [path.name for path in (ready / "bento").iterdir()] == ["models"]
+
+
+def test_there_is_a_champion_whenever_somebody_looks(ready: Path) -> None:
+    versions = [packed(GOOD)]
+    promote.promote()
+    versions.append(packed(BETTER))
+    promote.promote()
+    place, seen, ended = ready / "bento/models/legalqa/champion/manifest.json", 0, threading.Event()
+
+    def crowns() -> None:
+        for number in range(60):
+            store.crown(versions[number % 2])
+        ended.set()
+
+    changes = threading.Thread(target=crowns)
+    changes.start()
+    try:
+        while not ended.is_set():
+            assert place.is_file()
+            seen += 1
+    finally:
+        changes.join()
+    assert seen > 60
+    assert {str(model.tag) for model in bentoml.models.list("legalqa")} == {
+        "legalqa:champion",
+        *(f"legalqa:{version}" for version in versions),
+    }
 
 
 def test_only_a_finished_training_becomes_champion(ready: Path) -> None:

@@ -34,10 +34,16 @@ def test_interval_is_near_the_normal_one_and_repeats() -> None:
 
 
 def test_only_common_questions_count() -> None:
-    found = gain(scored(1, 2, 3), {"question 1": 1.0, "another": 9.0}, "champion", EVALUATE)
+    found = gain(scored(1, 2), {"question 1": 1.0, "another": 9.0}, "champion", EVALUATE)
     assert found
     assert (found.difference.questions, found.difference.value) == (1, 1)
     assert gain(scored(1), {"another": 1.0}, "champion", EVALUATE) is None
+
+
+def test_a_few_common_questions_are_no_comparison() -> None:
+    theirs = {"question 1": 1.0, "another": 9.0}
+    assert gain(scored(1, 2), theirs, "champion", EVALUATE)
+    assert gain(scored(1, 2, 3), theirs, "champion", EVALUATE) is None
 
 
 @pytest.mark.parametrize(
@@ -62,16 +68,26 @@ def test_limits(limit: Limit, broken: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("over_base", "over_champion", "cheaper", "wins"),
+    ("over_base", "over_champion", "has_champion", "cheaper", "wins"),
     [
-        (made(-1, 2), None, False, True),  # the first champion need not be clearly better
-        (made(-2, -1), None, False, False),
-        (made(1, 2), made(1, 2), False, True),
-        (made(-1, 2), made(1, 2), False, False),
-        (made(1, 2), made(-1, 1), False, False),
-        (made(1, 2), made(-1, 1), True, True),
-        (made(1, 2), made(-2, -1), True, False),
+        (made(-1, 2), None, False, False, True),  # the first champion need not be clearly better
+        (made(-2, -1), None, False, False, False),
+        (made(1, 2), None, True, False, True),  # other test questions than the champion's
+        (made(-1, 2), None, True, False, False),
+        (made(-1, 2), None, True, True, False),
+        (made(1, 2), made(1, 2), True, False, True),
+        (made(-1, 2), made(1, 2), True, False, False),
+        (made(1, 2), made(-1, 1), True, False, False),
+        (made(1, 2), made(-1, 1), True, True, True),
+        (made(1, 2), made(-2, -1), True, True, False),
     ],
 )
-def test_decision(over_base: Gain, over_champion: Gain | None, cheaper: bool, wins: bool) -> None:
-    assert decide(over_base, over_champion, cheaper=cheaper, rule=RULE).wins == wins
+def test_decision(over_base: Gain, over_champion: Gain | None, has_champion: bool, cheaper: bool, wins: bool) -> None:
+    assert decide(over_base, over_champion, has_champion=has_champion, cheaper=cheaper, rule=RULE).wins == wins
+
+
+def test_a_gain_must_be_clear_of_the_least_one() -> None:
+    rule = RULE.model_copy(update={"min_gain": 1.5})
+    decided = decide(made(1, 2), made(1, 2), has_champion=True, cheaper=False, rule=rule)
+    assert not decided.wins
+    assert "not clear of 1.5" in decided.why

@@ -47,6 +47,11 @@ def _arms_of(path: Path) -> list[str]:
     return list(dict.fromkeys(line["arm"] for line in lines))
 
 
+def hashes() -> dict[str, str]:
+    """Of all reports but the one that a clock is in."""
+    return {path.name: sha256(path) for path in REPORTS.iterdir() if path.name != "speed.json"}
+
+
 def test_local_arms_floors_and_probe(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = _params("base", "tuned", "knowledge", "tuned+knowledge")
     evaluate.main(params)
@@ -69,9 +74,11 @@ def test_local_arms_floors_and_probe(ready: Path, capsys: pytest.CaptureFixture[
     assert "4 questions" in shown
     run = find_runs(*connect(), TRAIN_KEY)[0]
     assert run.data.metrics["tuned/rouge_l_char"] == pytest.approx(scores["tuned.rouge_l_char"])
-    before = {path.name: sha256(path) for path in REPORTS.iterdir()}
+    assert run.data.metrics["tuned/seconds"] > 0
+    assert set(read_json(REPORTS / "speed.json")) == {f"{arm}.seconds" for arm in params.arms}
+    before = hashes()
     evaluate.main(params)
-    assert {path.name: sha256(path) for path in REPORTS.iterdir()} == before
+    assert hashes() == before
 
 
 def test_an_external_api_is_one_more_arm(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from legalqa import parity
 from legalqa.bundle import Bundle
+from legalqa.engine import loading, transformers_engine
 from legalqa.files import read_json, write_json
 from legalqa.params import DataParams, Limit, PackageParams, WinnerParams, load_params
 from legalqa.problems import UserError
@@ -44,7 +46,10 @@ def test_bundle_holds_what_the_stages_made(ready: Path) -> None:
     assert bundle.manifest.train_key == TRAIN_KEY
     assert set(bundle.manifest.data) == {"raw", "conversations", "splits", "knowledge"}
     assert bundle.generation["temperature"] == 0.0
-    assert 0 < read_json("reports/package/parity.json")["same_tokens"] <= 1
+    agreement = read_json("reports/package/parity.json")
+    assert agreement["prompts"] == 2
+    assert agreement["same_tokens"] == agreement["same_answers"] == 1
+    assert agreement["largest_logit_difference"] < 1e-3 < agreement["adapter_effect"]
 
 
 def test_card_says_what_it_is_for_and_where_it_comes_from(ready: Path) -> None:
@@ -70,6 +75,34 @@ def test_run_gets_hashes_and_card(ready: Path) -> None:
     assert found.data.tags["bundle"] == bundle.version
     assert found.data.tags["sha256.raw"] == bundle.manifest.data["raw"]
     assert {file.path for file in client.list_artifacts(found.info.run_id)} == {"README.md", "parity.json"}
+
+
+def test_card_tells_the_form_that_is_served(ready: Path) -> None:
+    bundle = run()
+    card = (bundle.folder / "README.md").read_text(encoding="utf-8")
+    assert f"merged weights are then kept as {bundle.generation['weights']}" in " ".join(card.split())
+    assert "100.00% of the greedy tokens" in card
+    assert "unmerged" not in card
+
+
+def test_a_merge_that_changes_the_model_is_refused_with_numbers(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run().sha256
+
+    real = loading.load_model
+
+    def merged_wrongly(base: Path, adapter: Path | None, _weights: str) -> Any:
+        model = real(base, adapter, "fp32")
+        for layer in model.model.layers:
+            layer.mlp.down_proj.weight.mul_(-30)
+        return model
+
+    for module in (parity, transformers_engine):
+        monkeypatch.setattr(module, "load_model", merged_wrongly)
+    with pytest.raises(UserError) as caught:
+        run()
+    for said in ("it is not packaged", "same_tokens", "at least 0.99", "largest_logit_difference", "at most 0.05"):
+        assert said in str(caught.value)
+    assert Bundle.open("models/bundle").sha256 == before
 
 
 def test_repeats_byte_for_byte(ready: Path) -> None:
@@ -118,6 +151,12 @@ def test_broken_limits_are_all_named_and_the_old_bundle_stays(ready: Path) -> No
     assert "tuned.rouge_l_char: 45; expected at least 90" in str(caught.value)
     assert "no score rogue" in str(caught.value)
     assert Bundle.open("models/bundle").sha256 == before
+
+
+def test_a_slow_model_breaks_a_limit(ready: Path) -> None:
+    limit = Limit(score="seconds", max_rise=0.4)
+    with pytest.raises(UserError, match=r"tuned\.seconds: 1\.5; expected at most 1\.4"):
+        run(WINNER.model_copy(update={"limits": [limit]}))
 
 
 def test_works_elsewhere_and_tells_nothing_about_this_machine(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

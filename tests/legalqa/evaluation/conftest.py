@@ -3,12 +3,20 @@
 import pytest
 
 from legalqa.evaluation.predictions import Item, Prediction
+from legalqa.evaluation.similarity import Similarity
+from legalqa.knowledge.embedding import Embedder
 from legalqa.knowledge.statutes import Article, Statutes
 from legalqa.records import Message
 
 LAW, OLD = "中华人民共和国民法典", "中华人民共和国婚姻法"
 DIVORCE = "夫妻一方要求离婚的，可以直接向人民法院提起离婚诉讼。感情确已破裂，调解无效的，应当准予离婚。"
 REFERENCE = "可以起诉离婚。《中华人民共和国民法典》第一千零七十九条规定，感情确已破裂，调解无效的，应当准予离婚。"
+
+
+@pytest.fixture(scope="session")
+def similarity() -> Similarity:
+    """The packaged model; loading it takes a while."""
+    return Similarity(Embedder())
 
 
 @pytest.fixture

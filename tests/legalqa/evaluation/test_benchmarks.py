@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from legalqa.evaluation import arms, benchmarks
 from legalqa.files import read_json, write_json, write_text
@@ -66,10 +67,9 @@ def test_a_table_of_all_arms_and_nothing_is_asked_twice(ready: Path, monkeypatch
     assert asked == [1]  # the fourth question of LawBench; the other tasks have no more
 
 
-def test_letters_and_citations_are_scored() -> None:
+def test_citations_are_scored() -> None:
     from legalqa.evaluation.lawbench import Answered
 
-    assert benchmarks._exact_choice([Answered("", "答案是A、C", "AC"), Answered("", "A", "AC")]).score == 50.0
     law = Statutes([Article("中华人民共和国民法典", "839", "第八百三十九条", "责任。", "in_force")])
     found = benchmarks._citation_f1([Answered("", "依民法典第839条", "中华人民共和国民法典第八百三十九条")], law)
     assert (found.score, found.abstained) == (100.0, 0.0)
@@ -80,3 +80,10 @@ def test_what_is_not_there_is_named(ready: Path) -> None:
         benchmarks.main(BenchmarkParams(lawbench="nowhere", tasks=["3-8"]), EVALUATE)
     with pytest.raises(UserError, match="lawbench, disc or lecoqa"):
         benchmarks.main(BenchmarkParams(), EVALUATE)
+    with pytest.raises(UserError, match=r"cilin\.txt: is not there.*task 2-1 out"):
+        benchmarks.main(BenchmarkParams(lawbench="law", lawbench_scorer="nowhere", tasks=["2-1"]), EVALUATE)
+
+
+def test_corrections_need_the_tables_of_their_scorer() -> None:
+    with pytest.raises(ValidationError, match="task 2-1 needs lawbench_scorer"):
+        BenchmarkParams(lawbench="law", tasks=["3-8", "2-1"])

@@ -1,12 +1,19 @@
+from pathlib import Path
+
 import pytest
 
-from legalqa.evaluation.lawbench import TASKS, Answered, prompt
+from legalqa.evaluation import lawbench
+from legalqa.evaluation.lawbench import Answered, correction, prompt, tasks
+from legalqa.evaluation.likeness import Likeness
+from legalqa.files import write_json, write_text
+from legalqa.problems import UserError
 
 CORRECT = "纠正下面法律文书句子。句子：\n上诉证据真实。"
 
 
 def _score(task: str, *pairs: tuple[str, str], asked: str = "") -> tuple[float, float]:
-    result = TASKS[task].score([Answered(asked, prediction, answer) for prediction, answer in pairs])
+    answered = [Answered(asked, prediction, answer) for prediction, answer in pairs]
+    result = correction(answered, Likeness({}, {}, {})) if task == "2-1" else tasks()[task].score(answered)
     return round(result.score, 2), round(result.abstained, 2)
 
 
@@ -47,4 +54,28 @@ def test_a_prediction_ends_five_characters_after_the_answer() -> None:
 def test_every_task_of_the_schema_is_known() -> None:
     from legalqa.params import BenchmarkParams
 
-    assert set(BenchmarkParams.model_fields["tasks"].annotation.__args__[0].__args__) == set(TASKS)  # type: ignore[union-attr]
+    known: set[str] = set(BenchmarkParams.model_fields["tasks"].annotation.__args__[0].__args__)  # type: ignore[union-attr]
+    assert known == {*tasks(), "2-1"}
+
+
+def test_a_predictions_file_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [{"role": "HUMAN", "prompt": "问"}]
+    write_json(
+        tmp_path / "2-4.json",
+        {
+            "0": {"origin_prompt": asked, "prediction": "[类别]侵权<eoa>", "refr": "侵权"},
+            "1": {"origin_prompt": "问", "prediction": "", "refr": "侵权"},
+        },
+    )
+    lawbench.main([tmp_path / "2-4.json"], None)
+    assert "accuracy 50.00, abstained 50.00, 2 items" in capsys.readouterr().out
+
+
+def test_what_is_no_predictions_file_is_named(tmp_path: Path) -> None:
+    write_json(tmp_path / "3-8.json", {"0": {"prediction": "答"}})
+    write_text(tmp_path / "1-1.json", "[")
+    for name, said in (("3-8", "origin_prompt"), ("1-1", "can't be read"), ("3-6", "no such file")):
+        with pytest.raises(UserError, match=said):
+            lawbench.main([tmp_path / f"{name}.json"], None)
+    with pytest.raises(UserError, match="2-1 needs --tables"):
+        lawbench.main([tmp_path / "2-1.json", tmp_path / "9-9.json"], None)

@@ -2,31 +2,41 @@ import pytest
 
 from legalqa.evaluation.compare import Counted
 from legalqa.evaluation.scores import SCORES, Scorer
+from legalqa.evaluation.similarity import Similarity
 from legalqa.knowledge.statutes import Statutes
 from tests.legalqa.evaluation.conftest import REFERENCE, answer
 
 
 @pytest.fixture
-def scorer(statutes: Statutes) -> Scorer:
-    return Scorer(statutes, ["您好，建议咨询律师。", "您好，建议协商解决。"])
+def scorer(statutes: Statutes, similarity: Similarity) -> Scorer:
+    return Scorer(statutes, ["您好，建议咨询律师。", "您好，建议协商解决。"], similarity)
 
 
 def test_the_reference_itself_scores_full(scorer: Scorer) -> None:
     parts = scorer.score(answer(REFERENCE))
-    for name in ("rouge_1_char", "rouge_2_word", "rouge_l_char", "bleu_zh", "chrf", "citation_f1", "citation_supported"):
+    for name in (
+        "rouge_1_char",
+        "rouge_2_word",
+        "rouge_l_char",
+        "bleu_zh",
+        "chrf",
+        "similarity_e5_small",
+        "citation_f1",
+        "citation_supported",
+    ):
         assert parts[name].total / parts[name].weight == pytest.approx(1), name
 
 
 def test_every_score_has_a_meaning_and_only_those(scorer: Scorer) -> None:
     parts = scorer.score(answer(REFERENCE, answer_loss=3.0, answer_tokens=2))
-    assert set(parts) == {name for name in SCORES if not name.startswith("probe")}
+    assert set(parts) == {name for name in SCORES if name != "seconds" and not name.startswith("probe")}
 
 
 def test_an_empty_answer_scores_zero_and_is_counted(scorer: Scorer) -> None:
     full, parts = scorer.score(answer(REFERENCE)), scorer.score(answer("  "))
     assert parts["empty"] == Counted(1.0)
     assert set(parts) == set(full)
-    for name in ("rouge_1_char", "rouge_2_word", "rouge_l_char", "bleu_zh", "chrf"):
+    for name in ("rouge_1_char", "rouge_2_word", "rouge_l_char", "bleu_zh", "chrf", "similarity_e5_small"):
         assert parts[name] == Counted(0.0)
     assert parts["citation_recall"] == Counted(0, 1)
     assert parts["citation_precision"].weight == parts["citation_valid"].weight == 0
