@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 from transformers import AutoModelForCausalLM
 
-from legalqa.engine.quantised import Int8Linear
+from legalqa.engine.quantised import quantise
 from legalqa.problems import Problem, UserError
 
 Weights = Literal["int8", "bf16", "fp32"]
@@ -29,16 +28,8 @@ def load_model(base: Path, adapter: Path | None, weights: Weights) -> Any:
 
         model = load_adapted(base, adapter).float().merge_and_unload().to(kept)
     if weights == "int8":
-        _quantise(model)
+        quantise(model)
+        table = model.get_input_embeddings()  # read one row a token: bf16 costs nothing there
+        table.bfloat16()
+        table.register_forward_hook(lambda _module, _inputs, rows: rows.float())
     return model.eval().requires_grad_(False)
-
-
-def _quantise(model: Any) -> None:
-    """Every linear layer to int8, the head included; the table of embeddings, read one row a token, to bf16."""
-    for parent in list(model.modules()):
-        for name, layer in parent.named_children():
-            if isinstance(layer, nn.Linear):
-                setattr(parent, name, Int8Linear(layer.weight, layer.bias))
-    table = model.get_input_embeddings()
-    table.bfloat16()
-    table.register_forward_hook(lambda _module, _inputs, rows: rows.float())

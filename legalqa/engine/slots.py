@@ -1,12 +1,14 @@
 """One forward pass over the new tokens of many sequences, each of which attends only to its own slot of the cache.
 
-Tokens of all sequences lie in one row without padding. Linear layers and norms work token by token; attention runs
-sequence by sequence over exactly the keys of that sequence. So nothing that a neighbour does, not even its length, enters
-a sequence's numbers. The one exception is the order of sums inside a matrix product, which for floating-point weights depends
-on the number of rows: there a batch may differ from a single run in the last bits. With int8 weights the sums are exact.
+Tokens of all sequences lie in one row without padding. Linear layers and norms work token by token; attention sees the keys
+of the own sequence only: others, and what lies behind its end, count exactly nothing. So nothing that a neighbour does, not
+even its length, enters a sequence's numbers. The one exception is the order of sums inside a matrix product, which for
+floating-point weights depends on the number of rows: there a batch may differ from a single run in the last bits. With int8
+weights the sums are exact.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,7 @@ from transformers import AttentionInterface
 from legalqa.problems import Problem, UserError
 
 ATTENTION = "legalqa_slots"
+BLOCK = 256  # keys are read up to a multiple of this, alone and in company, so that sums run in the same order
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,10 @@ class SlotModel:
         self.model = model
         heads = config.num_key_value_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        # Memory of a slot is taken by the system when its tokens are first written, not here.
+        # Zeros, so that what was never written stays finite; memory is taken by the system only where a token is written.
+        size = (slots, heads, _filled(length), width)
         self._cache = [
-            (
-                torch.empty(slots, heads, length, width, dtype=torch.bfloat16),
-                torch.empty(slots, heads, length, width, dtype=torch.bfloat16),
-            )
+            (torch.zeros(size, dtype=torch.bfloat16), torch.zeros(size, dtype=torch.bfloat16))
             for _ in range(config.num_hidden_layers)
         ]
 
@@ -94,18 +95,65 @@ class SlotModel:
         return logits
 
 
+def _filled(length: int) -> int:
+    return -(-length // BLOCK) * BLOCK
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Tokens that attend in one call: ``tokens`` are their places in the pass, ``slots`` the part of the cache they read.
+
+    ``places`` are their rows in the call, ``rows`` its number of rows: a slot without a token has a row that nobody reads.
+    ``mask`` (rows, 1, 1, length) hides what lies behind each token.
+    """
+
+    tokens: Tensor
+    places: Tensor
+    slots: slice
+    mask: Tensor
+
+    @classmethod
+    def of(cls, length: int, tokens: list[int], places: list[int], slots: slice, ends: list[int], rows: int) -> "_Group":
+        seen = torch.ones(rows, dtype=torch.int64)
+        seen[places] = torch.tensor(ends)
+        mask = torch.zeros(rows, length, dtype=torch.bfloat16)
+        mask.masked_fill_(torch.arange(length) >= seen[:, None], float("-inf"))
+        return cls(torch.tensor(tokens), torch.tensor(places), slots, mask[:, None, None])
+
+
 class _Plan:
     """Where each token of one pass belongs: passed through the model to `_attend` in every layer."""
 
     def __init__(self, rows: Sequence[Rows], cache: list[tuple[Tensor, Tensor]]) -> None:
         self.cache = cache
-        self.spans: list[tuple[int, int, Rows]] = []  # first and last + 1 of a sequence's new tokens
+        self.prompts: list[tuple[int, int, Rows]] = []  # first and last + 1 of a prompt's tokens
+        self.groups: list[_Group] = []
+        short: list[tuple[int, int, int]] = []  # token, slot, end
         first = 0
         for r in rows:
-            self.spans.append((first, first + len(r.token_ids), r))
-            first += len(r.token_ids)
+            last = first + len(r.token_ids)
+            ends = range(r.start + 1, r.start + 1 + len(r.token_ids))
+            if r.start == 0:
+                self.prompts.append((first, last, r))
+            elif len(ends) == 1 and ends[0] <= BLOCK:  # a long one would make the others read as far as itself
+                short.append((first, r.slot, ends[0]))
+            else:
+                self.groups += _own(first, r.slot, ends)
+            first = last
+        if short:
+            tokens, slots, short_ends = map(list, zip(*short, strict=True))
+            low, high = min(slots), max(slots) + 1
+            places = [slot - low for slot in slots]
+            self.groups.append(_Group.of(BLOCK, tokens, places, slice(low, high), short_ends, high - low))
         self.slots = torch.tensor([r.slot for r in rows for _ in r.token_ids])
         self.positions = torch.tensor([r.start + offset for r in rows for offset in range(len(r.token_ids))])
+
+
+def _own(first: int, slot: int, ends: range) -> Iterator[_Group]:
+    """One sequence's groups: tokens guessed ahead read the same keys, each up to its own end."""
+    for length, some in itertools.groupby(enumerate(ends, first), lambda token: _filled(token[1])):
+        tokens, own_ends = map(list, zip(*some, strict=True))
+        yield _Group.of(length, tokens, list(range(len(tokens))), slice(slot, slot + 1), own_ends, len(tokens))
 
 
 def _attend(
@@ -120,23 +168,27 @@ def _attend(
     values[plan.slots, :, plan.positions] = value[0].transpose(0, 1).to(values.dtype)
     shared = keys.shape[1]
     _, heads, tokens, width = query.shape
-    grouped = query[0].to(keys.dtype).view(shared, heads // shared, tokens, width)
+    asking = query[0].transpose(0, 1).to(keys.dtype)
     result = torch.empty(tokens, heads, width, dtype=query.dtype)
-    for first, last, r in plan.spans:
-        if r.start == 0:
-            found = scaled_dot_product_attention(
-                query[:, :, first:last].to(keys.dtype),
-                keys[r.slot, None, :, : last - first].repeat_interleave(heads // shared, 1),
-                values[r.slot, None, :, : last - first].repeat_interleave(heads // shared, 1),
-                is_causal=True,
-                scale=scaling,
-            )
-            result[first:last] = found[0].transpose(0, 1)
-            continue
-        for at in range(first, last):  # one by one, so that a token guessed ahead gets the numbers it would get alone
-            end = r.start + at - first + 1
-            found = scaled_dot_product_attention(
-                grouped[None, :, :, at], keys[r.slot, None, :, :end], values[r.slot, None, :, :end], scale=scaling
-            )
-            result[at] = found.reshape(heads, width)
+    for first, last, r in plan.prompts:
+        found = scaled_dot_product_attention(
+            asking[None, first:last].transpose(1, 2),
+            keys[r.slot, None, :, : last - first].repeat_interleave(heads // shared, 1),
+            values[r.slot, None, :, : last - first].repeat_interleave(heads // shared, 1),
+            is_causal=True,
+            scale=scaling,
+        )
+        result[first:last] = found[0].transpose(0, 1)
+    for group in plan.groups:
+        number, _, _, length = group.mask.shape
+        asked = torch.zeros(number, heads, width, dtype=keys.dtype)
+        asked[group.places] = asking[group.tokens]
+        found = scaled_dot_product_attention(
+            asked.view(number, shared, heads // shared, width),
+            keys[group.slots, :, :length].expand(number, -1, -1, -1),
+            values[group.slots, :, :length].expand(number, -1, -1, -1),
+            attn_mask=group.mask,
+            scale=scaling,
+        )
+        result[group.tokens] = found.reshape(number, heads, width)[group.places].to(result.dtype)
     return result[None], None

@@ -5,6 +5,7 @@ runs; cancels and deadlines are looked at before every step. See `legalqa.engine
 """
 
 import asyncio
+import heapq
 import logging
 import queue
 import threading
@@ -46,7 +47,7 @@ class TransformersEngine:
         self._changed = threading.Condition()  # guards all below
         self._waiting: deque[Answer] = deque()
         self._running: list[Answer] = []
-        self._free = list(range(max_batch))
+        self._free = list(range(max_batch))  # a heap: low slots first, so that those in use lie close together
         self._accepting = False
         self._closing = False
         self._last_step = 0.0
@@ -184,7 +185,7 @@ class TransformersEngine:
             if tokens > PREFILL_TOKENS and self._running and self._running[-1].unread_prompt:
                 break
             answer = self._waiting.popleft()
-            answer.slot = self._free.pop()
+            answer.slot = heapq.heappop(self._free)
             self._running.append(answer)
 
     def _step(self, batch: list[Answer]) -> None:
@@ -207,7 +208,7 @@ class TransformersEngine:
         with self._changed:
             if answer.slot >= 0:
                 self._running.remove(answer)
-                self._free.append(answer.slot)
+                heapq.heappush(self._free, answer.slot)
             else:
                 self._waiting.remove(answer)
         answer.finish(reason, error)

@@ -1,6 +1,6 @@
 import torch
 
-from legalqa.engine.quantised import Int8Linear
+from legalqa.engine.quantised import Int8Linear, quantise
 
 
 def _layer(bias: bool = True) -> tuple[Int8Linear, torch.nn.Linear]:
@@ -28,3 +28,15 @@ def test_a_row_does_not_see_its_neighbours() -> None:
 def test_a_row_of_zeros_is_the_bias() -> None:
     layer, plain = _layer()
     assert torch.allclose(layer(torch.zeros(1, 96))[0], plain.bias)
+
+
+def test_joined_layers_give_what_each_gives_alone() -> None:
+    torch.manual_seed(1)
+    parent = torch.nn.Module()
+    for name, width in (("q_proj", 32), ("k_proj", 16), ("v_proj", 16)):
+        setattr(parent, name, torch.nn.Linear(96, width, bias=name != "v_proj"))
+    alone = {name: Int8Linear(layer.weight, layer.bias) for name, layer in parent.named_children()}
+    quantise(parent)
+    for x in (torch.randn(2, 5, 96), torch.randn(1, 3, 96)):
+        for name, layer in alone.items():
+            assert torch.equal(getattr(parent, name)(x), layer(x))

@@ -67,3 +67,22 @@ def test_windowed_attention_is_refused(tiny: Path) -> None:
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=str(tmp_path)):
         load_model(tmp_path, None, "int8")
+
+
+def test_company_of_any_length_changes_no_bit(tiny: Path) -> None:
+    model = SlotModel(load_model(tiny, None, "int8"), slots=4, length=600)
+    lengths = [3, 250, 256, 511]  # at the seams of the blocks in which keys are read
+    for slot, length in enumerate(lengths):
+        model.forward([Rows(slot, 0, [(slot * 31 + at) % 200 for at in range(length)])])
+    alone = [model.forward([Rows(slot, length, [7])])[0] for slot, length in enumerate(lengths)]
+    together = model.forward([Rows(slot, length, [7]) for slot, length in enumerate(lengths)])
+    assert all(map(torch.equal, alone, together))
+
+
+def test_a_guess_across_a_block_changes_no_bit(tiny: Path) -> None:
+    model = SlotModel(load_model(tiny, None, "int8"), slots=1, length=600)
+    prompt = [at % 200 for at in range(253)]
+    model.forward([Rows(0, 0, prompt)])
+    ahead = model.forward([Rows(0, 253, [5, 6, 7, 8, 9, 10])])[0]
+    alone = torch.cat([model.forward([Rows(0, 253 + at, [5 + at])])[0] for at in range(6)])
+    assert torch.equal(ahead, alone)
