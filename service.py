@@ -4,18 +4,25 @@ Gateway and engine talk over the socket that BentoML makes for the engine; Bento
 """
 
 import os
+import sys
 from pathlib import Path
 
 import bentoml
 
 import legalqa  # noqa: F401  (the quiet environment)
+from legalqa.problems import UserError
 from serving import engine_app
 from serving.app import create_app
 from serving.bulk import BulkItem, BulkResult, answer_all
-from serving.gateway import ENGINE_NAME
+from serving.gateway import ENGINE_NAME, configuration
 from serving.guard import Guard
 
 OWN = {"metrics": {"enabled": False}, "logging": {"access": {"enabled": False}}, "traffic": {"timeout": 3600}}  # ours instead
+
+try:
+    configuration()
+except UserError as error:
+    sys.exit(str(error))
 
 REQUIREMENTS = Path(__file__).resolve().parent / "serving" / "requirements.txt"  # exact pins: nothing is left to lock
 
@@ -39,10 +46,6 @@ class LegalQA:
     """Answers every question: by the model, else from the knowledge base, and says which."""
 
     engine = bentoml.depends(Engine)
-
-    def __is_ready__(self) -> bool:
-        """Whether something true can be answered; BentoML's /readyz asks."""
-        return bool(gateway_app.state.gateway.can_answer)
 
     @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=600_000)
     async def bulk(self, items: list[BulkItem]) -> list[BulkResult]:

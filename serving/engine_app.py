@@ -21,7 +21,7 @@ from legalqa.engine.interface import Engine, GenerationRequest, Health
 from legalqa.problems import UserError
 from serving import wire
 from serving.engines import open_engine
-from serving.settings import Settings
+from serving.settings import Settings, load_settings
 
 log = logging.getLogger("legalqa.engine")
 
@@ -41,7 +41,7 @@ class EngineHost:
     def load(self) -> None:
         """Open the bundle, start the engine, have it write a few tokens; runs in a thread of its own."""
         try:
-            engine = self._open_engine(Settings())
+            engine = self._open_engine(load_settings())
             engine.start()
             prompt_ids = engine.prompt.encode("您好，请问试用期最长可以约定多久？")
             warm = engine.generate_many([replace(WARM_UP, prompt_ids=prompt_ids)])[0]

@@ -78,8 +78,12 @@ class Exchange:
         answer = await self._collect(began)
         if answer.ended.error:
             spent = answer.ended.completion_tokens
-            async with aclosing(self._gateway.ladder.without_model(self._ask, "error")) as instead:
-                first = await anext(instead)
+            async with aclosing(self._gateway.ladder.instead(self._ask)) as instead:
+                try:
+                    first = await anext(instead)
+                except RefusedError as refused:
+                    self._gateway.telemetry.refused(refused.code)
+                    raise
                 assert isinstance(first, Began)
                 text = ""
                 async for event in instead:

@@ -4,13 +4,16 @@ import hmac
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from legalqa.bundle import SCORES_FILE, Bundle
 from legalqa.files import read_json
 from legalqa.params import ServeParams, load_params
-from legalqa.problems import UserError
+from legalqa.problems import Problem, UserError
 from legalqa.prompt import Prompt
 from serving import pool
 from serving.admission import Admission
@@ -23,7 +26,7 @@ from serving.ladder import Ladder, Rung
 from serving.library import Library
 from serving.limits import Limits
 from serving.member import Member
-from serving.settings import Settings
+from serving.settings import Settings, load_settings
 from serving.switch import MODES, Switch
 from serving.telemetry import Telemetry
 
@@ -55,12 +58,13 @@ class Gateway:
 
     @classmethod
     def open(cls) -> Self:
-        """Read settings, params and the bundle's light parts. Without a bundle the service still answers, from what it has."""
-        settings = Settings()
-        params = load_params(settings.params).serve
-        bundle, problem = _bundle(settings)
-        library = Library.open([bundle.knowledge] if bundle else [settings.knowledge])
-        prompt = bundle.prompt if bundle else None
+        """Read settings, params and the bundle's light parts. Without a whole bundle the service answers from what it has.
+
+        Raises UserError when settings, params or keys are wrong.
+        """
+        settings, params, keys = configuration()
+        served = Served.of(settings)
+        library = Library.open([*served.knowledge, settings.knowledge])
         telemetry = Telemetry()
         switch = Switch(settings.mode, settings.switch, settings.audit_log)
 
@@ -70,10 +74,10 @@ class Gateway:
         breaker = noted(MODEL)
         engine = EngineClient(_engine_url(settings), params, on_back=breaker.recovered)
         model = Member(MODEL, engine, breaker, Admission(params), telemetry, params)
-        agent = Agent(library, prompt, params, settings.passages_url)
+        agent = Agent(library, served.prompt, params, settings.passages_url)
         rungs = [Rung("tuned", [model])]
-        if settings.endpoints and prompt:
-            rungs.append(Rung("endpoint", pool.members(settings.endpoints, prompt, params, telemetry, noted)))
+        if settings.endpoints:
+            rungs.append(Rung("endpoint", pool.members(settings.endpoints, served.prompt, params, telemetry, noted)))
         ladder = Ladder(rungs, library, agent, switch, params.mark_citations)
         gateway = cls(
             settings=settings,
@@ -86,10 +90,10 @@ class Gateway:
             model=model,
             ladder=ladder,
             limits=Limits(params.limits, settings.redis_url),
-            keys=Keys(settings.keys) if settings.keys else None,
-            prompt=prompt,
-            info=_info(bundle),
-            problem=problem,
+            keys=keys,
+            prompt=served.prompt,
+            info=served.info,
+            problem=served.problem,
         )
         gateway._measure()
         return gateway
@@ -104,6 +108,11 @@ class Gateway:
         await self.agent.close()
         await self.limits.close()
         self.library.close()
+
+    @property
+    def problems(self) -> list[str]:
+        """What is missing or damaged, in words for the operator."""
+        return [text for text in (self.problem, self.library.problem, self.engine.status.problem) if text]
 
     @property
     def can_answer(self) -> bool:
@@ -125,18 +134,62 @@ class Gateway:
             "legalqa_engine_last_step_age_seconds", "age of the engine's last step", lambda: engine.health().last_step_age_s
         )
         telemetry.gauge("legalqa_engine_up", "1 when the model can be asked", lambda: float(not engine.unavailable()))
+        telemetry.gauge("legalqa_bundle_up", "1 when the bundle could be read", lambda: float(not self.problem))
+        telemetry.gauge("legalqa_knowledge_up", "1 when the index could be read", lambda: float(not self.library.problem))
         telemetry.states(
             "legalqa_breaker_state", "the breaker before the model", "state", BREAKER_STATES, lambda: self.model.breaker.state
         )
         telemetry.states("legalqa_mode", "the operator's switch", "mode", MODES, lambda: self.switch.mode)
 
 
-def _bundle(settings: Settings) -> tuple[Bundle | None, str]:
+def configuration() -> tuple[Settings, ServeParams, Keys | None]:
+    """What the operator has set, checked. Raises UserError with all problems at once."""
+    problems: list[Problem] = []
+    settings = Settings.model_construct()  # the defaults, so that one bad variable doesn't hide bad params
+    params, keys = ServeParams(), None
+    with _noting(problems):
+        settings = load_settings()
+    with _noting(problems):
+        params = load_params(settings.params).serve
+    with _noting(problems):
+        keys = Keys(settings.keys) if settings.keys else None
+    if problems:
+        raise UserError(problems, f"{len(problems)} problem(s), the service was not started")
+    return settings, params, keys
+
+
+@contextmanager
+def _noting(problems: list[Problem]) -> Iterator[None]:
     try:
-        return open_bundle(settings, verify=False), ""
+        yield
     except UserError as error:
-        log.error("no bundle, answers come without the model: %s", error)
-        return None, str(error)
+        problems += error.problems
+
+
+@dataclass(frozen=True)
+class Served:
+    """The bundle's light parts, as far as they can be read. ``problem`` says what is wrong with it."""
+
+    prompt: Prompt | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    knowledge: tuple[Path, ...] = ()
+    problem: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Whatever is damaged: the service goes on without it, and says so."""
+        knowledge: tuple[Path, ...] = (settings.bundle / "knowledge",) if settings.bundle else ()
+        try:
+            bundle = open_bundle(settings, verify=False)
+            knowledge = (bundle.knowledge,)
+            return cls(bundle.prompt, _info(bundle), knowledge)
+        except UserError as error:
+            problem = str(error)
+        except Exception as error:  # a file that is cut or of another version
+            log.debug("bundle", exc_info=True)
+            problem = f"the bundle is damaged: {type(error).__name__}: {error}; -> dvc checkout, or promote it again"
+        log.error("answers come without the model: %s", problem)
+        return cls(knowledge=knowledge, problem=problem)
 
 
 def _engine_url(settings: Settings) -> str:
@@ -153,9 +206,7 @@ def _noted(name: str, telemetry: Telemetry) -> Any:
     return note
 
 
-def _info(bundle: Bundle | None) -> dict[str, Any]:
-    if not bundle:
-        return {}
+def _info(bundle: Bundle) -> dict[str, Any]:
     manifest = bundle.manifest.model_dump(mode="json")
     said = {"version": bundle.version, "bundle_sha256": bundle.sha256, "generation": bundle.generation}
     scores = bundle.folder / SCORES_FILE

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import error_response
@@ -59,7 +60,7 @@ class Guard:
         client = Client("-")
         try:
             if not needed:
-                await self._app(scope, receive, sending)
+                await (self._ready if scope["path"] == "/readyz" else self._app)(scope, receive, sending)
                 return
             gateway = self._gateway()
             who = self._identify(gateway, scope, headers, needed)
@@ -81,6 +82,13 @@ class Guard:
                 log.info(
                     "%s %s %s %d %.3f s client=%s", request_id, scope["method"], scope["path"], status, seconds, client.name
                 )
+
+    async def _ready(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /readyz in place of BentoML's: 200 while something true can be answered, with what is missing or damaged."""
+        gateway = self._gateway()
+        said = {"ready": gateway.can_answer, "mode": gateway.switch.mode, "model": gateway.engine.unavailable() or "ready"}
+        response = JSONResponse(said | {"problems": gateway.problems}, 200 if gateway.can_answer else 503)
+        await response(scope, receive, send)
 
     def _identify(self, gateway: Gateway, scope: Scope, headers: Headers, needed: str) -> Client | int:
         scheme, _, token = headers.get("authorization", "").partition(" ")

@@ -72,9 +72,17 @@ class Ladder:
                 if rung is self._rungs[0]:
                     reason = begun
             if mode == "llm_only":
-                message = "the model can't answer now, and the operator allows no other answer"
-                raise RefusedError(503, reason, message, self._retry_after_s)
+                raise self._only_the_model(reason)
         async with aclosing(self.without_model(ask, reason, canned=mode == "canned_only")) as events:
+            async for event in events:
+                yield event
+
+    async def instead(self, ask: Ask) -> AsyncGenerator[Event, None]:
+        """The answer in place of one that broke off before anything of it was sent, as the switch allows now."""
+        mode = self._switch.mode
+        if mode == "llm_only":
+            raise self._only_the_model("error")
+        async with aclosing(self.without_model(ask, "error", canned=mode == "canned_only")) as events:
             async for event in events:
                 yield event
 
@@ -90,6 +98,10 @@ class Ladder:
             yield Began("knowledge", "legalqa-knowledge", reason, quotes=self._library.quotes(found.hits))
             yield Piece(found.text)
         yield Ended("stop", citations=self._library.citations(found.text) if found else [])
+
+    def _only_the_model(self, reason: Reason) -> RefusedError:
+        message = "the model can't answer now, and the operator allows no other answer"
+        return RefusedError(503, reason, message, self._retry_after_s)
 
     @property
     def _retry_after_s(self) -> float:

@@ -20,7 +20,7 @@ from serving.telemetry import Telemetry
 class EndpointBackend:
     """One of them. Whether it can be asked, only its breaker knows."""
 
-    def __init__(self, endpoint: Endpoint, prompt: Prompt) -> None:
+    def __init__(self, endpoint: Endpoint, prompt: Prompt | None) -> None:
         key = endpoint.api_key.get_secret_value()
         self._engine = OpenAIEngine(endpoint.url, endpoint.model, prompt, key, max_batch=endpoint.max_concurrent)
         self._engine.start()
@@ -43,9 +43,16 @@ class EndpointBackend:
 
 
 def members(
-    endpoints: Sequence[Endpoint], prompt: Prompt, params: ServeParams, telemetry: Telemetry, noted: Callable[[str], Breaker]
+    endpoints: Sequence[Endpoint],
+    prompt: Prompt | None,
+    params: ServeParams,
+    telemetry: Telemetry,
+    noted: Callable[[str], Breaker],
 ) -> list[Member]:
-    """The pool. Raises UserError when an address can't be one; ``noted`` makes a breaker that reports under a name."""
+    """The pool; it needs no bundle, since these servers render prompts by themselves. ``prompt`` counts tokens.
+
+    Raises UserError when an address can't be one; ``noted`` makes a breaker that reports under a name.
+    """
     return [
         Member(one.model, EndpointBackend(one, prompt), noted(one.model), Admission(params), telemetry, params)
         for one in endpoints

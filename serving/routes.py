@@ -127,9 +127,9 @@ async def info(request: Request) -> Response:
     """GET /info: the bundle's manifest, the mode, what the engine says, and what is missing."""
     gateway = _gateway(request)
     status = gateway.engine.status
-    problems = [text for text in (gateway.problem, gateway.library.problem, status.problem) if text]
     engine = {"state": gateway.engine.unavailable() or "ready", "said": status.state, "pid": status.pid}
-    return JSONResponse({"bundle": gateway.info or None, "mode": gateway.switch.mode, "engine": engine, "problems": problems})
+    said = {"bundle": gateway.info or None, "mode": gateway.switch.mode, "engine": engine, "problems": gateway.problems}
+    return JSONResponse(said)
 
 
 async def engine_health(request: Request) -> Response:

@@ -1,7 +1,8 @@
 """Any OpenAI-compatible server over HTTP: an external API, or vLLM, SGLang, llama.cpp with the model of this project.
 
 With ``own_prompts`` the server gets token ids at /completions, rendered as in training; else it gets messages at
-/chat/completions and renders them by itself. The answer's token ids are those of our own tokenizer, good for counting.
+/chat/completions and renders them by itself. The answer's token ids are those of our own tokenizer, good for counting; without
+one each piece of the answer counts as a token.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from legalqa.prompt import Prompt
 READ_TIMEOUT_S = 60.0  # between two pieces of an answer
 RETRY_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
+UNKNOWN_CONTEXT = 1 << 20  # without a tokenizer of our own only the server knows what fits
+NO_TOKEN = -1
 
 
 class _RefusedError(Exception):
@@ -38,13 +41,13 @@ class OpenAIEngine:
         self,
         url: str,
         model: str,
-        prompt: Prompt,
+        prompt: Prompt | None,
         api_key: str = "",
         own_prompts: bool = False,
         max_batch: int = 8,
         retries: int = 0,
     ) -> None:
-        self.prompt = prompt
+        self._prompt = prompt
         self._url = url.rstrip("/") + ("/completions" if own_prompts else "/chat/completions")
         self._model = model
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -56,9 +59,17 @@ class OpenAIEngine:
         self._last_step = 0.0
 
     @property
+    def prompt(self) -> Prompt:
+        """Our own renderer. Raises RuntimeError when there is none."""
+        if self._prompt is None:
+            raise RuntimeError("this engine was made without a prompt")
+        return self._prompt
+
+    @property
     def capabilities(self) -> Capabilities:
         """What we ask of the server at once; its true limits are its own."""
-        return Capabilities(max_batch=self._max_batch, max_context=self.prompt.context, renders_prompts=not self._own_prompts)
+        context = self._prompt.context if self._prompt else UNKNOWN_CONTEXT
+        return Capabilities(max_batch=self._max_batch, max_context=context, renders_prompts=not self._own_prompts)
 
     def start(self) -> None:
         """Raises UserError when the address can't be one. The server is asked only with the first request."""
@@ -150,12 +161,17 @@ class OpenAIEngine:
                     text, reason = _piece(json.loads(content))
                     self._last_step = time.monotonic()
                     if text or reason:
-                        yield Delta(text, tuple(self.prompt.encode(text)), reason)
+                        yield Delta(text, self._counted(text), reason)
                     if reason:
                         return
         except httpx.ConnectError as error:
             raise _RefusedError(f"no connection: {error}", worth_retrying=True) from None
         raise ValueError("the server's answer broke off")
+
+    def _counted(self, text: str) -> tuple[int, ...]:
+        if self._prompt is None:
+            return (NO_TOKEN,) if text else ()
+        return tuple(self._prompt.encode(text))
 
     def _body(self, request: GenerationRequest) -> dict[str, Any]:
         asked: dict[str, Any] = {

@@ -1,6 +1,8 @@
 """Pinned by hash: the right file is cached, any other is refused. The index is a folder of wheels made here."""
 
+import errno
 import hashlib
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -55,3 +57,12 @@ def test_no_index_is_said(index: Path) -> None:
     index.unlink()
     with pytest.raises(UserError, match=r"some-data 1.0: could not be downloaded"):
         fetch(wheel)
+
+
+def test_a_full_disk_is_no_missing_wheel(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "OSError: [Errno 28] No space left on device: 'a' -> 'b'"
+    failed = subprocess.CompletedProcess([], 2, "", said)
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_more: failed)
+    with pytest.raises(OSError, match="LEGALQA_CACHE") as full:
+        fetch(_wheel(index))
+    assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(tmp_path / "cache" / "wheels"))

@@ -77,3 +77,30 @@ def test_each_mode_over_http(start: Start, tmp_path: Path) -> None:
     running.engine.fault = ""
     assert running.http.put("/admin/breaker", json={"state": "forced_open"}, headers=headers).status_code == 200
     assert running.ask(PROBATION).headers["x-degraded-reason"] == "breaker_open"
+
+
+def test_the_switch_holds_when_the_model_breaks_off_in_the_middle(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "switch"
+    running = start(switch=file)
+    running.engine.fault, running.engine.fault_after = "error", 3
+    assert running.ask(PROBATION).json()["source"] == "knowledge"
+    file.write_text("llm_only", encoding="utf-8")
+    response = running.ask(PROBATION)
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "error")
+    assert 'legalqa_refused_total{code="error"} 1.0' in running.http.get("/metrics").text
+
+    def says(_request: object) -> str:
+        file.write_text("canned_only", encoding="utf-8")  # while the answer is under way
+        return "依法可以主张权利。"
+
+    file.write_text("auto", encoding="utf-8")
+    running.engine.reply = says
+    assert running.ask(PROBATION).json()["source"] == "canned"
+
+
+def test_readiness_says_who_answers(start: Start, tmp_path: Path) -> None:
+    running = start(switch=tmp_path / "switch")
+    ready = running.http.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"ready": True, "mode": "auto", "model": "ready", "problems": []})
+    (tmp_path / "switch").write_text("drain", encoding="utf-8")
+    assert running.http.get("/readyz").status_code == 503
