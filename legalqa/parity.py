@@ -20,11 +20,12 @@ OTHER_WAY = "another training, or other bounds in params.yaml (package.parity_..
 
 
 def measure(base: Path, adapter: Path, prompt: Prompt, asked: Sequence[Sequence[int]]) -> dict[str, float]:
-    """Let the engine answer the prompts (token ids), merged as it serves but not rounded, and ask the unmerged model along.
+    """Hold the adapter merged as the engine merges it against the adapter beside its base, both in float32.
 
-    ``same_tokens``: share of the greedy tokens that both choose; ``same_answers``: share of the answers without another token.
-    ``largest_logit_difference`` between the two over these tokens; ``adapter_effect`` the largest between adapter and base.
-    Raises UserError when the adapter changes nothing.
+    Along the engine's greedy answers to the prompts (token ids): ``same_tokens`` is the share of places where both choose the
+    same next token, ``same_answers`` that of the answers where they do so everywhere, ``largest_logit_difference`` between the
+    two; ``adapter_effect`` the largest between adapter and base. ``engine_tokens``: how often the engine itself, whose cache is
+    bf16, chose what the merged model chooses in float32. Raises UserError when the adapter changes nothing.
     """
     answers = _greedy(base, adapter, prompt, asked)
     model = load_adapted(base, adapter).float()
@@ -36,19 +37,19 @@ def measure(base: Path, adapter: Path, prompt: Prompt, asked: Sequence[Sequence[
         raise UserError(Problem(str(adapter), "the model answers the same with and without it", "an adapter that is applied"))
     del model
     model = load_model(base, adapter, "fp32")
-    largest, same, whole, tokens = 0.0, 0, 0, 0
-    for (ids, answer), ours, done in zip(tqdm(samples, "parity, merged", leave=False), beside, answers, strict=True):
+    largest, same, whole, engines, tokens = 0.0, 0, 0, 0, 0
+    for (ids, answer), ours in zip(tqdm(samples, "parity, merged", leave=False), beside, strict=True):
         theirs = _logits(model, ids, answer)
         largest = max(largest, _difference(ours, theirs))
-        # where the engine stopped, its last choice is a stop id, which it keeps to itself
-        chosen = torch.tensor([*answer, theirs[-1].argmax()]) if done.finish_reason == "stop" else torch.tensor(answer)
-        equal = ours.argmax(-1)[: len(chosen)] == chosen
-        same, tokens, whole = same + int(equal.sum()), tokens + len(chosen), whole + bool(equal.all())
+        equal = ours.argmax(-1) == theirs.argmax(-1)
+        same, tokens, whole = same + int(equal.sum()), tokens + len(equal), whole + bool(equal.all())
+        engines += sum(a == b for a, b in zip(theirs.argmax(-1).tolist(), answer, strict=False))
     return {
         "prompts": len(asked),
         "tokens": tokens,
         "same_tokens": round(same / tokens, 4),
         "same_answers": round(whole / len(asked), 4),
+        "engine_tokens": round(engines / max(1, sum(len(answer) for _, answer in samples)), 4),
         "largest_logit_difference": round(largest, 5),
         "adapter_effect": round(effect, 3),
     }

@@ -88,13 +88,17 @@ def choice(answered: Sequence[Answered], options: Sequence[str], answer_at: int 
 def correction(answered: Sequence[Answered], likeness: Likeness) -> Result:
     """F0.5 over the edits of characters, summed over all sentences; predictions end five characters after the answer.
 
-    Published scores are rounded to four digits of a share before they become percent.
+    Predictions and answers, but not the sentence to correct, are read in simplified characters.
     """
+    from opencc import OpenCC
+
+    simplified = OpenCC("t2s").convert
     found = []
     for one in answered:
         original = _flat(one.prompt[one.prompt.index("句子：\n") + 4 :].split("\n")[0])
-        predicted = _flat(one.prediction)[: len(one.answer) + 5] or NOTHING
-        found.append(counts(edits(original, predicted, likeness.cost), edits(original, _flat(one.answer), likeness.cost)))
+        predicted = simplified(_flat(one.prediction)[: len(one.answer) + 5] or NOTHING)
+        answer = simplified(_flat(one.answer))
+        found.append(counts(edits(original, predicted, likeness.cost), edits(original, answer, likeness.cost)))
     items = tuple(100 * f_beta(*count) for count in found)
     return Result(100 * f_beta(*(sum(column) for column in zip(*found, strict=True))), items)
 

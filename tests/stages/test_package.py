@@ -49,6 +49,7 @@ def test_bundle_holds_what_the_stages_made(ready: Path) -> None:
     agreement = read_json("reports/package/parity.json")
     assert agreement["prompts"] == 2
     assert agreement["same_tokens"] == agreement["same_answers"] == 1
+    assert agreement["engine_tokens"] > 0.9
     assert agreement["largest_logit_difference"] < 1e-3 < agreement["adapter_effect"]
 
 

@@ -46,6 +46,10 @@ def test_corrections_are_counted_over_all_sentences() -> None:
     assert _score("2-1", right, wrong, asked=CORRECT)[0] == pytest.approx(50.0)
 
 
+def test_traditional_characters_are_read_as_simplified_ones() -> None:
+    assert _score("2-1", ("上述證據真實。", "上述证据真实。"), asked=CORRECT) == (100.0, 0.0)
+
+
 def test_a_prediction_ends_five_characters_after_the_answer() -> None:
     long = "上述证据真实。" + "很" * 40
     assert _score("2-1", (long, "上述证据真实。"), asked=CORRECT) == _score("2-1", (long[:12], "上述证据真实。"), asked=CORRECT)
