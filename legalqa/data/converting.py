@@ -96,10 +96,11 @@ def _within(frame: pd.DataFrame, column: str, limits: Lengths, name: str, ledger
 
 
 def _without(frame: pd.DataFrame, unwanted: pd.Series, reason: str, ledger: Ledger) -> pd.DataFrame:
+    """The other rows. Takes the columns out of ``frame`` one by one, so that not all texts stand in memory twice."""
     if not unwanted.any():
         return frame
     ledger.drop(frame.index[unwanted], reason)
-    return frame[~unwanted]
+    return pd.DataFrame({name: frame.pop(name)[~unwanted] for name in frame.columns.tolist()})
 
 
 def deduplicated(frame: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
 from typing import NamedTuple
 
 csv.field_size_limit(1 << 30)  # a long field is a matter for the length rules, not a parser error
@@ -11,12 +12,23 @@ RecordTest = Callable[[list[str]], bool]
 DELIMITERS = (",", "\t", ";", "|")
 
 
+class NotText(Enum):
+    """Stands for a value that no text can be made of, and says why."""
+
+    NESTED = "holds an object or a list, not text"
+    BYTES = "holds bytes that are not UTF-8"
+    HALF = "holds half a character (a lone surrogate such as \\ud800)"
+
+
+Cell = str | NotText | None  # None: the field is not there
+
+
 class Row(NamedTuple):
-    """One data record: its number (first = 1), the physical line it starts on, its cells (None = not there), or its trouble."""
+    """One data record: its number (first = 1), the physical line it starts on, its cells, or its trouble."""
 
     record: int
     line: int
-    cells: Sequence[str | None]
+    cells: Sequence[Cell]
     trouble: str = ""
 
 
@@ -58,7 +70,7 @@ def read_rows(lines: Iterable[str], delimiter: str, is_record: RecordTest) -> It
     """
     source = Lines(lines)
     reader = csv.reader(source, delimiter=delimiter, strict=True)
-    width = 0
+    header: list[str] = []
     record = -1
     while True:
         source.taken.clear()
@@ -71,12 +83,15 @@ def read_rows(lines: Iterable[str], delimiter: str, is_record: RecordTest) -> It
         except csv.Error:
             cells, trouble = [], "a quote opened here is not closed properly"
             reader = csv.reader(source, delimiter=delimiter, strict=True)
-        if not cells and not trouble:  # an empty line is no record
+        if not trouble and _is_blank(cells):  # an empty line is no record
             continue
         record += 1
-        width = width or len(cells)
+        header = header or cells
+        width = len(header)
         if not trouble and len(cells) != width:
             trouble = f"has {len(cells)} fields, the header {width}"
+        elif record and cells == header:
+            trouble = "repeats the header, as when two files were joined"
         taken = len(source.taken)
         if not trouble and taken > 2 and _swallowed(source.taken, delimiter, is_record):
             trouble = "a quote opened here is not closed"
@@ -86,6 +101,11 @@ def read_rows(lines: Iterable[str], delimiter: str, is_record: RecordTest) -> It
                 f"a quote opened here is not closed before line {start + taken - 1}; the lines between would become one field"
             )
         yield Row(record, start, cells, trouble)
+
+
+def _is_blank(cells: list[str]) -> bool:
+    """Whether a line holds nothing: no cell, or one of blanks and end-of-file marks (Ctrl-Z of old editors)."""
+    return not cells or (len(cells) == 1 and not cells[0].strip("\x1a\ufeff \t\u3000"))
 
 
 def _swallowed(taken: list[str], delimiter: str, is_record: RecordTest) -> bool:

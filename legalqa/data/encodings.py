@@ -6,6 +6,13 @@ from typing import IO
 from legalqa.problems import Problem, UserError
 
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+BINARY = {  # what files of another kind begin with
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook (.xlsx)",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word file (.xls, .doc)",
+    b"\x1f\x8b": "gzip",
+    b"PAR1": "Parquet",
+    b"%PDF": "a PDF",
+}
 BLOCK = 1 << 20
 # Traces of a wrong decoding somewhere before (RE2): replacement characters, Latin-1 pairs, GBK readings of UTF-8.
 MOJIBAKE = (
@@ -42,6 +49,11 @@ def detect(stream: IO[bytes], where: str, declared: str) -> str:
             )
         return name
     head = stream.read(4096)
+    for magic, kind in BINARY.items():
+        if head.startswith(magic):
+            raise UserError(
+                Problem(where, f"is {kind}, not text", "text", "export it as CSV in UTF-8, or give it its right name")
+            )
     for mark, name in BOMS:
         if head.startswith(mark):
             if failure := _failure(stream, name):

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from legalqa.data.csv_rows import Row
+from legalqa.data.csv_rows import Cell, NotText, Row
 from legalqa.problems import Problem, UserError
 from legalqa.records import line_problems, parse_line
 
@@ -29,6 +29,7 @@ def read_jsonl(lines: Iterable[str], where: str) -> Iterator[Row]:
         if record == 1:
             first = _first_object(line, where, number)
             conversations = "conversations" in first
+            _known_form(first, where, number)
             header = CONVERSATION_HEADER if conversations else [str(key) for key in first]
             yield Row(0, number, header)
         yield _conversation(line, record, number) if conversations else _object(line, header, record, number)
@@ -37,7 +38,7 @@ def read_jsonl(lines: Iterable[str], where: str) -> Iterator[Row]:
 def read_array(text: str, where: str) -> Iterator[Row]:
     """Yield the field names as record 0, then the objects of one JSON array; one-element lists around an object are opened."""
     try:
-        items = json.loads(text)
+        items = _loads(text)
     except ValueError as error:
         raise UserError(Problem(where, f"not JSON: {error}")) from None
     if not isinstance(items, list):
@@ -59,7 +60,7 @@ def read_array(text: str, where: str) -> Iterator[Row]:
 def _first_object(line: str, where: str, number: int) -> dict[str, Any]:
     """The first record, which tells the form of the file; a file that fails here is refused as a whole."""
     try:
-        value = json.loads(line)
+        value = _loads(line)
     except ValueError as error:
         if line.strip() in "{[":
             fix = "write each record on one line (JSON Lines); a JSON array belongs into a .json file"
@@ -70,6 +71,20 @@ def _first_object(line: str, where: str, number: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(Problem(f"{where} line {number}", f"a {type(value).__name__}", "one JSON object a line"))
     return value
+
+
+def _known_form(first: dict[str, Any], where: str, number: int) -> None:
+    """Raise UserError for chats in the forms of other tools, saying what to rename."""
+    turns = first.get("conversations", first.get("messages"))
+    if not isinstance(turns, list):
+        return
+    foreign = [name for name in ("from", "value") if turns and isinstance(turns[0], dict) and name in turns[0]]
+    fix = ["rename messages to conversations"] if "messages" in first else []
+    fix += ["rename from to role (human: user, gpt: assistant) and value to content"] if foreign else []
+    if fix:
+        found = f"a chat with the fields {', '.join([*first, *foreign])}"
+        expected = '{"conversations": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]}'
+        raise UserError(Problem(f"{where} line {number}", found, expected, "; ".join(fix)))
 
 
 def _json_trouble(line: str, error: ValueError) -> str:
@@ -92,7 +107,7 @@ def _conversation(line: str, record: int, number: int) -> Row:
 
 def _object(line: str, header: list[str], record: int, number: int) -> Row:
     try:
-        value = json.loads(line)
+        value = _loads(line)
     except ValueError as error:
         return Row(record, number, [], _json_trouble(line, error))
     if not isinstance(value, dict):
@@ -105,12 +120,46 @@ def _cells(entry: dict[str, Any], header: list[str], record: int, number: int) -
     return Row(record, number, [_text(entry[name]) if name in entry else None for name in header])
 
 
-def texts(values: list[Any]) -> list[str]:
+def texts(values: list[Any]) -> list[Cell]:
     """Values of any type as the text that a CSV would hold."""
     return [_text(value) for value in values]
 
 
-def _text(value: Any) -> str:
+def _text(value: Any) -> Cell:
+    if isinstance(value, str):
+        return value if value.isascii() or _whole(value) else NotText.HALF
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return NotText.BYTES
+    if isinstance(value, dict | list):
+        return NotText.NESTED
+    return json.dumps(value) if isinstance(value, bool | int | float) else str(value)
+
+
+def _whole(text: str) -> bool:
+    """Whether UTF-8 can write the text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _loads(text: str) -> Any:
+    """JSON, strictly. Raises ValueError, also for a field that stands twice in an object and for brackets without end."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError("brackets are nested without end") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key in found if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"the field {twice!r} stands twice")
+    return found

@@ -73,18 +73,25 @@ def read_table(params: DataParams) -> Table:
     """
     path = Path(params.source)
     if not path.is_file():
-        raise UserError(
-            Problem(f"data.source: {path}", "no such file", fix="give the path of the file of questions and answers")
-        )
+        found = "is a folder" if path.is_dir() else "no such file"
+        raise UserError(Problem(f"data.source: {path}", found, fix="give the path of the file of questions and answers"))
     if path.stat().st_size == 0:
         raise UserError(Problem(str(path), "the file is empty (0 bytes)", "a header and records"))
     builder = _Builder(params, str(path))
     try:
         encoding, delimiter, rows = _rows(path, params)
+        builder.typed = not delimiter
         for row in tqdm(rows, desc=f"reading {path.name}", unit=" records", mininterval=1, delay=2, disable=None):
             builder.add(row)
-    except (EOFError, zlib.error) as error:
-        raise UserError(Problem(str(path), f"the packed file is damaged: {error}", fix="copy it again")) from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(
+            Problem(
+                str(path),
+                f"the packed file is damaged: {error}",
+                "gzip, whole",
+                "copy it again, or drop .gz if it is not packed",
+            )
+        ) from None
     if builder.bad and params.bad_records == "stop":
         raise UserError(_listed(builder.bad, path), f"{path}: {len(builder.bad)} broken record(s), nothing was read")
     if not len(builder):
@@ -106,6 +113,9 @@ def read_best(value: str) -> bool | None:
 def _rows(path: Path, params: DataParams) -> tuple[str, str, Iterator[Row]]:
     """Encoding, delimiter (both empty where the format has none) and the rows, the header first."""
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    if suffix not in (".csv", ".tsv", ".txt", ".jsonl", ".json", ".parquet"):
+        expected = ".csv, .tsv, .jsonl, .json (each also .gz) or .parquet"
+        raise UserError(Problem(f"data.source: {path}", f"unknown file type {suffix!r}", expected, "export it as CSV in UTF-8"))
     if suffix == ".parquet":
         return "", "", _parquet_rows(path)
     with _binary(path) as raw:
@@ -114,9 +124,6 @@ def _rows(path: Path, params: DataParams) -> tuple[str, str, Iterator[Row]]:
         return encoding, "", json_rows.read_jsonl(_lines(path, encoding), str(path))
     if suffix == ".json":
         return encoding, "", json_rows.read_array("".join(_lines(path, encoding)), str(path))
-    if suffix not in (".csv", ".tsv", ".txt"):
-        expected = ".csv, .tsv, .jsonl, .json (each also .gz) or .parquet"
-        raise UserError(Problem(f"data.source: {path}", f"unknown file type {suffix!r}", expected))
     first = next((line for line in _lines(path, encoding) if line.strip()), "")
     if not first:
         raise UserError(Problem(str(path), "the file holds only blank lines", "a header and records"))
@@ -154,7 +161,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 
 def _record_test(params: DataParams, header: Row) -> "csv_rows.RecordTest":
     """Whether a physical line is a whole record: as many cells as the header has, and a readable is_best in its place."""
-    names = [columns.fold(name or "") for name in header.cells]
+    names = [columns.fold(str(name)) for name in header.cells]
     best = params.columns.is_best
     position = names.index(columns.fold(best)) if best is not None and columns.fold(best) in names else None
 
@@ -173,12 +180,13 @@ class _Builder:
         self._params = params
         self._where = where
         self._positions: dict[str, int] = {}
-        self._picked: Callable[[Sequence[str | None]], Any] = tuple
+        self._picked: Callable[[Sequence[csv_rows.Cell]], Any] = tuple
         self._rows: list[tuple[int, int, tuple[str, ...]]] = []
         self._chunks: list[pa.Table] = []
         self._count = 0
         self.notes: list[str] = []
         self.bad: list[BadRecord] = []
+        self.typed = True  # cells may be other things than text; those of a CSV can't
 
     def __len__(self) -> int:
         return self._count
@@ -188,21 +196,27 @@ class _Builder:
             if row.cells is json_rows.CONVERSATION_HEADER:  # ready-made conversations have their own names
                 self._positions = {"question": 0, "reply": 1}
             else:
-                header = [name or "" for name in row.cells]
+                header = [str(name) for name in row.cells]
                 self._positions, self.notes = columns.locate(self._params.columns, header, self._where)
             self._picked = itemgetter(*self._positions.values())
             return
-        if row.trouble or None in row.cells:
-            absent = [role for role, at in self._positions.items() if not row.trouble and row.cells[at] is None]
-            if row.trouble or absent:
-                names = columns.wanted(self._params.columns)
-                trouble = row.trouble or f"has no field {', '.join(names[role] for role in absent)}"
-                self.bad.append(BadRecord(row.record, row.line, trouble))
-                return
+        if trouble := row.trouble or (self._unusable(row.cells) if self.typed else ""):
+            self.bad.append(BadRecord(row.record, row.line, trouble))
+            return
         self._rows.append((row.record, row.line, self._picked(row.cells)))
         self._count += 1
         if len(self._rows) == CHUNK:
             self._flush()
+
+    def _unusable(self, cells: Sequence[csv_rows.Cell]) -> str:
+        """What is wrong with the wanted cells."""
+        if all(isinstance(cells[at], str) for at in self._positions.values()):
+            return ""
+        names = columns.wanted(self._params.columns)
+        wanted = {names.get(role, role): cells[at] for role, at in self._positions.items()}
+        wrong = [f"field {name} {cell.value}" for name, cell in wanted.items() if isinstance(cell, csv_rows.NotText)]
+        absent = [name for name, cell in wanted.items() if cell is None]
+        return "; ".join([f"has no field {', '.join(absent)}"] * bool(absent) + wrong)
 
     def _flush(self) -> None:
         records, lines, cells = zip(*self._rows, strict=True)

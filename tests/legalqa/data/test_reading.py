@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -78,11 +79,7 @@ def test_line_ends_and_quotes_inside_cells(read: Reader) -> None:
 
 def test_lost_quote_names_where_it_opens(read: Reader) -> None:
     rows = lines(20)
-    rows[6] = (
-        rows[6].replace("的情况：", '的情况："', 1).replace(",丙", ',"丙')
-        if False
-        else rows[6].replace(",1", "").rsplit(",", 1)[0] + ',"没有收尾的回复,1'
-    )
+    rows[6] = rows[6].replace(",1", "").rsplit(",", 1)[0] + ',"没有收尾的回复,1'
     rows[15] = rows[15] + '"'
     said = _refused(read, "\n".join(rows))
     assert "line 7, record 6: a quote opened here is not closed" in said
@@ -118,6 +115,17 @@ def test_ragged_records_are_all_named_or_dropped_and_counted(read: Reader) -> No
     assert table.records == 20
     assert 3 not in table.frame.index
     assert table.frame.at[4, "title"] == rows[4].split(",")[0]
+
+
+def test_a_header_in_the_middle_is_named(read: Reader) -> None:
+    assert "line 10, record 9: repeats the header" in _refused(read, TEXT + TEXT)
+    assert read(TEXT + TEXT, bad_records="drop").frame.index.tolist() == [*range(1, 9), *range(10, 18)]
+
+
+def test_lines_of_blanks_and_the_end_mark_of_old_editors_are_no_records(read: Reader) -> None:
+    table = read(TEXT + "  \n\u3000\n\x1a")
+    assert table.records == 8
+    pd.testing.assert_frame_equal(table.frame, read(TEXT).frame)
 
 
 def test_a_field_longer_than_csv_allows_by_default(read: Reader) -> None:
@@ -186,6 +194,19 @@ class TestNothingToRead:
     def test_unknown_type(self, read: Reader) -> None:
         assert "unknown file type '.xlsx'" in _refused(read, TEXT, name="qa.xlsx")
 
+    def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="is a folder"):
+            read_table(DataParams(source=str(tmp_path)))
+
+    @pytest.mark.parametrize(
+        ("head", "kind"), [(b"PK\x03\x04", "Excel workbook"), (b"PAR1", "Parquet"), (b"\x1f\x8b", "gzip"), (b"%PDF", "a PDF")]
+    )
+    def test_other_kinds_of_file_are_told_by_their_first_bytes(self, read: Reader, head: bytes, kind: str) -> None:
+        assert kind in _refused(read, head + bytes(range(256)))
+
+    def test_plain_text_named_gz(self, read: Reader) -> None:
+        assert "qa.csv.gz: the packed file is damaged" in _refused(read, TEXT, name="qa.csv.gz")
+
     def test_damaged_gz(self, read: Reader) -> None:
         assert "is damaged" in _refused(read, gzip.compress(TEXT.encode() * 50)[:-20], name="qa.csv.gz")
 
@@ -243,3 +264,42 @@ class TestOtherFormats:
             '{"title": "问", "question": "", "repyl": "答", "is_best": 1}',
         ]
         assert "line 2, record 2: has no field reply" in _refused(read, "\n".join(rows), name="qa.jsonl")
+
+    @pytest.mark.parametrize(
+        ("line", "trouble"),
+        [
+            ('{"title": "问", "question": "", "reply": {"text": "答"}, "is_best": 1}', "field reply holds an object or a list"),
+            ('{"title": ["问"], "question": "", "reply": "答", "is_best": 1}', "field title holds an object or a list"),
+            ('{"title": "问", "question": "", "reply": "答\\ud800", "is_best": 1}', "field reply holds half a character"),
+            ('{"title": "问", "question": "", "reply": "答", "reply": "另答", "is_best": 1}', "the field 'reply' stands twice"),
+            ("[" * 100_000, "nested without end"),
+        ],
+    )
+    def test_what_is_no_text_is_named(self, read: Reader, line: str, trouble: str) -> None:
+        good = '{"title": "问", "question": "", "reply": "答", "is_best": 1}'
+        said = _refused(read, f"{good}\n{line}\n{good}", name="qa.jsonl")
+        assert "line 2, record 2: " in said
+        assert trouble in said
+        assert "1 broken record(s)" in said
+
+    @pytest.mark.parametrize(
+        ("line", "fix"),
+        [
+            ('{"conversations": [{"from": "human", "value": "问"}, {"from": "gpt", "value": "答"}]}', "rename from to role"),
+            ('{"messages": [{"role": "user", "content": "问"}]}', "rename messages to conversations"),
+        ],
+    )
+    def test_chats_of_other_tools_are_explained_once(self, read: Reader, line: str, fix: str) -> None:
+        said = _refused(read, f"{line}\n" * 30, name="qa.jsonl")
+        assert fix in said
+        assert said.count("line") == 1
+
+    def test_parquet_columns_of_any_type(self, read: Reader, tmp_path: Path) -> None:
+        frame = pd.DataFrame({"title": ["问"], "question": [date(2024, 1, 2)], "reply": ["答".encode()], "is_best": [True]})
+        frame.to_parquet(tmp_path / "typed.parquet")
+        table = read((tmp_path / "typed.parquet").read_bytes(), name="qa.parquet")
+        assert table.frame.loc[1, ["title", "question", "reply"]].tolist() == ["问", "2024-01-02", "答"]
+        assert table.frame.at[1, "best"]
+        frame.assign(reply=[b"\xff"], title=[{"a": "问"}]).to_parquet(tmp_path / "typed.parquet")
+        said = _refused(read, (tmp_path / "typed.parquet").read_bytes(), name="qa.parquet")
+        assert "field title holds an object or a list, not text; field reply holds bytes that are not UTF-8" in said
