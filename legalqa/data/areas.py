@@ -1,6 +1,7 @@
 """The area of law that a question is about, guessed from its words. Good enough to see what a data set holds."""
 
 import pandas as pd
+from tqdm import tqdm
 
 from legalqa.data.cells import TEXT, matches
 
@@ -53,7 +54,7 @@ def areas(prompts: pd.Series) -> pd.Series:
     """The area of each prompt."""
     found = pd.Series(OTHER, index=prompts.index, dtype=TEXT)
     left = prompts
-    for name, pattern in AREAS.items():
+    for name, pattern in tqdm(AREAS.items(), desc="areas of law", unit=" areas", delay=2, disable=None):
         hit = matches(left, pattern)
         found.loc[left.index[hit]] = name
         left = left[~hit]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from tqdm import tqdm
 
 from legalqa.data.cells import TEXT
 
@@ -57,7 +58,8 @@ def _keys(array: pa.Array) -> pa.Array:
 def joined(titles: pd.Series, questions: pd.Series) -> pd.Series:
     """`join` over two columns; null where both are."""
     blocks = []
-    for start in range(0, len(titles), BLOCK):  # not all texts at once as Python strings
+    bar = tqdm(range(0, len(titles), BLOCK), desc="joining titles and questions", unit=" blocks", delay=2, disable=None)
+    for start in bar:  # not all texts at once as Python strings
         title, question = (column.iloc[start : start + BLOCK].fillna("") for column in (titles, questions))
         rows = zip(*(column.to_numpy() for column in (title, question, keys(title), keys(question))), strict=True)
         blocks.append(pa.array([_joined(*row) or None for row in rows], pa.large_string()))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from tqdm import tqdm
 
 from legalqa.data.cells import apply_where
 
@@ -90,6 +91,6 @@ def clean_column(column: pd.Series, rules: Sequence[str]) -> tuple[pd.Series, di
     """
     changed: dict[str, pd.Index] = {}
     column = column.copy()
-    for name in rules:
+    for name in tqdm(rules, desc=f"cleaning {column.name}", unit=" rules", delay=2, disable=None):
         column, changed[name] = apply_where(column, RULES[name].trigger, RULES[name].apply)
     return column.mask(column == ""), changed

@@ -122,7 +122,7 @@ def grouped(answers: pd.DataFrame, references: pd.DataFrame, limits: NearDuplica
     """The answers with their group and area of law, without near-duplicates of an earlier one and the references to those.
 
     A group holds a question and all questions near it. Its name is the smallest hash of its members, so neither the order of
-    the records nor a record elsewhere changes it.
+    the records nor a record elsewhere changes it; a new member does, with a chance of one in their number.
     """
     pairs = duplicates.near_pairs(answers["asked"], limits.group)
     labels = pd.Series(duplicates.components(len(answers), pairs))

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Set
 
 import pandas as pd
+from tqdm import tqdm
 
 from legalqa.data.cells import apply_where, matches
 
@@ -25,7 +26,8 @@ LEAST = 6  # letters that must be left for an answer
 def shared(replies: pd.Series, limit: int) -> frozenset[str]:
     """The courtesies that stand in more than ``limit`` of the replies."""
     counts: Counter[str] = Counter()
-    for text in replies[matches(replies, COURTESY)]:
+    suspects = replies[matches(replies, COURTESY)]
+    for text in tqdm(suspects, desc="courtesies", unit=" replies", delay=2, disable=None):
         counts.update({sentence.strip() for sentence in _SENTENCE.findall(text) if _COURTESY.search(sentence)})
     return frozenset(sentence for sentence, count in counts.items() if count > limit)
 

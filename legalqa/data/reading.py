@@ -92,6 +92,8 @@ def read_table(params: DataParams) -> Table:
                 "copy it again, or drop .gz if it is not packed",
             )
         ) from None
+    if len(builder) + len(builder.bad) != builder.last:
+        raise ValueError(f"{builder.last} records read, but {len(builder)} taken and {len(builder.bad)} broken")
     if builder.bad and params.bad_records == "stop":
         raise UserError(_listed(builder.bad, path), f"{path}: {len(builder.bad)} broken record(s), nothing was read")
     if not len(builder):
@@ -184,6 +186,7 @@ class _Builder:
         self._rows: list[tuple[int, int, tuple[str, ...]]] = []
         self._chunks: list[pa.Table] = []
         self._count = 0
+        self.last = 0  # the number of the last record: what is taken and what is broken must add up to it
         self.notes: list[str] = []
         self.bad: list[BadRecord] = []
         self.typed = True  # cells may be other things than text; those of a CSV can't
@@ -200,6 +203,7 @@ class _Builder:
                 self._positions, self.notes = columns.locate(self._params.columns, header, self._where)
             self._picked = itemgetter(*self._positions.values())
             return
+        self.last = row.record
         if trouble := row.trouble or (self._unusable(row.cells) if self.typed else ""):
             self.bad.append(BadRecord(row.record, row.line, trouble))
             return

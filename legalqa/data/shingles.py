@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from rensa import RMinHash
+from tqdm import tqdm
 
 Integers = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint64]
@@ -29,7 +30,7 @@ class Shingles:
     def of(cls, texts: pd.Series) -> "Shingles":
         """All pairs of neighbouring characters of every text, vectorised over blocks of texts."""
         values, counts = [np.zeros(0, np.uint32)], [np.zeros(0, np.int64)]
-        for start in range(0, len(texts), BLOCK):
+        for start in tqdm(range(0, len(texts), BLOCK), desc="shingles", unit=" blocks", delay=2, disable=None):
             block = texts.iloc[start : start + BLOCK].to_numpy()
             lengths = np.fromiter(map(len, block), np.int64, len(block))
             characters = np.frombuffer("".join(block).encode("utf-32-le"), np.uint32).astype(np.uint64)
@@ -55,7 +56,7 @@ class Shingles:
     def similarities(self, left: Integers, right: Integers) -> npt.NDArray[np.float64]:
         """Jaccard similarity of pairs of texts. Texts without a shingle are similar to nothing."""
         shared = np.zeros(len(left), np.int64)
-        for start in range(0, len(left), BLOCK):
+        for start in tqdm(range(0, len(left), BLOCK), desc="similarities", unit=" blocks", delay=2, disable=None):
             span = slice(start, start + BLOCK)
             shared[span] = self._shared(left[span], right[span])
         union = self.sizes[left] + self.sizes[right] - shared

@@ -44,14 +44,17 @@ def write(source: Path, folder: Path, splits: pd.Series) -> None:
         targets = {
             name: files.enter_context((folder / f"{name}.jsonl").open("w", encoding="utf-8", newline="\n")) for name in SPLITS
         }
-        for line, name in zip((line for line in stream if line.strip()), splits, strict=True):
+        lines = (line for line in stream if line.strip())
+        bar = tqdm(splits, desc="writing", unit=" conversations", delay=2, disable=None)
+        for line, name in zip(lines, bar, strict=True):  # strict: each conversation read is written, or the stage fails
             targets[name].write(line if line.endswith("\n") else line + "\n")
 
 
 def place(groups: list[str], params: SplitParams) -> dict[str, str]:
     """Group -> split. Raises UserError when there are fewer groups than splits.
 
-    From ``exact_below`` groups on, the hash alone decides: a group stays where it is whatever else is in the file. Below it
+    From ``exact_below`` groups on, the hash alone decides: a group stays where it is whatever else is in the file, unless a
+    new question so alike joins it that convert gives the group another name. Below it
     the hash only ranks the groups and the shares are cut exactly, since a dev set of none would be useless; there a group at a
     cut may move when the file grows.
     """
