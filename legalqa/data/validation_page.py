@@ -12,9 +12,14 @@ h1{font-size:1.5rem}table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
 .passed{color:#1a7f37}.failed,.error{color:#b42318;font-weight:600}.bar{background:#eee;height:.5rem;width:8rem}
 .bar i{display:block;height:.5rem;background:#b42318}code{font-size:.85em}summary{cursor:pointer}.dim{color:#666}
+td{overflow-wrap:anywhere}
+@media(max-width:50rem){.rules tr:first-child{display:none}.rules tr{display:block;padding:.5rem 0;border-bottom:1px solid #ddd}
+.rules td{display:block;border:0;padding:.1rem 0}.rules td:empty{display:none}
+.rules td::before{content:attr(data-name) " ";color:#666;display:inline-block;min-width:5rem}}
 @media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}th,td{border-color:#444}.bar{background:#333}}"""
 EXAMPLES = 5
 CUT = 120
+HEAD = ("#", "rule", "on", "severity", "result", "failing", "records")
 
 
 def page(summary: dict[str, Any], frame: pd.DataFrame) -> str:
@@ -32,11 +37,12 @@ def page(summary: dict[str, Any], frame: pd.DataFrame) -> str:
         "notes": "; ".join(summary["notes"]) or "-",
     }
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
-    head = "".join(f"<th>{name}</th>" for name in ("#", "rule", "on", "severity", "result", "failing", "records"))
+    head = "".join(f"<th>{name}</th>" for name in HEAD)
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Validation: {verdict}</title>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Validation: {verdict}</title>"
         f'<style>{STYLE}</style></head><body><h1>Validation: <span class="{verdict}">{verdict}</span></h1>'
-        f"<table>{rows}</table><h2>Rules</h2><table><tr>{head}</tr>"
+        f'<table>{rows}</table><h2>Rules</h2><table class="rules"><tr>{head}</tr>'
         f"{''.join(_row(entry, frame) for entry in summary['expectations'])}</table></body></html>\n"
     )
 
@@ -55,7 +61,8 @@ def _row(entry: dict[str, Any], frame: pd.DataFrame) -> str:
         f"{entry['failing']} of {entry['checked']}{bar}",
         escape(entry.get("error", "")) or _examples(entry, columns, frame),
     ]
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    named = [f'<td data-name="{name}">{cell}</td>' for name, cell in zip(HEAD, cells, strict=True)]
+    return f"<tr>{''.join(named)}</tr>"
 
 
 def _examples(entry: dict[str, Any], column: str, frame: pd.DataFrame) -> str:
