@@ -42,8 +42,9 @@ def main(params: TrainParams) -> None:
         adapter.publish(job, outcome, ADAPTER, key, identity, prompt, {"train": train, "dev": dev})
         run.artifact(REPORT / "loss.png")
         run.artifact(ADAPTER, "adapter")
-    best = f"step {outcome.best_step} of {outcome.steps}"
-    print(f"dev loss {outcome.dev_loss_before:.4f} -> {outcome.dev_loss:.4f} ({best}), {ADAPTER}")
+    accuracy = f"{outcome.dev_accuracy_before:.1%} -> {outcome.dev_accuracy:.1%} of the answer tokens guessed"
+    print(f"dev loss {outcome.dev_loss_before:.4f} -> {outcome.dev_loss:.4f}, {accuracy}")
+    print(f"best by {params.best_by}: step {outcome.best_step} of {outcome.steps}, in {ADAPTER}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 from legalqa.files import written_aside
 
-COLUMNS = ("step", "epoch", "loss", "dev_loss", "grad_norm", "learning_rate")
+COLUMNS = ("step", "epoch", "loss", "dev_loss", "dev_accuracy", "grad_norm", "learning_rate")
 
 
 def read_log(log: Path) -> list[dict[str, Any]]:

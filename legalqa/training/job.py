@@ -57,6 +57,8 @@ class Outcome(BaseModel):
     best_step: int = 0
     dev_loss_before: float = 0.0
     dev_loss: float = 0.0
+    dev_accuracy_before: float = 0.0
+    dev_accuracy: float = 0.0
     trainable: int = 0
     tokens: int = 0
 

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import IO
 
 from legalqa.problems import Problem, UserError
+from legalqa.training import hosts
 from legalqa.training.checkpoints import LOCK
 from legalqa.training.job import LOG, OUTCOME, STOP, Job, Outcome
 
+ENVIRONMENT = "environment"  # what processes on other hosts need of it
 GRACE = 300  # seconds that a step and a save may take after somebody asked to stop
 LOCK_PATIENCE = 20  # seconds that the processes of a killed launcher may take to end
 
@@ -30,6 +32,8 @@ def launch(job: Job, report: Callable[[dict[str, float], int], None]) -> Outcome
     Ctrl-C or SIGTERM (as SystemExit) let the processes finish their step and save, then go on upwards; a second one, or the
     end of the grace time, kills them. Raises UserError when the training failed or a process died.
     """
+    if job.machine.hostfile and job.machine.hosts > 1:
+        hosts.check(job.machine.hostfile)
     job.folder.mkdir(parents=True, exist_ok=True)
     with locked(job.folder / _lock(0)):
         for name in (STOP, OUTCOME):
@@ -41,7 +45,7 @@ def launch(job: Job, report: Callable[[dict[str, float], int], None]) -> Outcome
             code = _run(job, lambda: _pass_on(log, report))
         outcome = Outcome.load(job.folder)
     if outcome is None:
-        found = f"a training process died (torchrun ended with exit code {code})"
+        found = f"a training process died (its launcher ended with exit code {code})"
         fix = (
             "see its last lines above; run again to go on from the last checkpoint (killed for memory? lower train.pack_tokens)"
         )
@@ -57,11 +61,16 @@ def join(job: Job) -> None:
     with locked(job.folder / _lock(job.machine.host_rank)):
         code = _run(job, lambda: None)
     if code:
-        raise UserError(Problem("train", f"torchrun ended with exit code {code}", fix="see host 0"))
+        raise UserError(Problem("train", f"its launcher ended with exit code {code}", fix="see host 0"))
 
 
 def wait_for_end_of_launcher(folder: Path) -> None:
     """For a thread of a training process: returns when this host's launcher is dead."""
+    if int(os.environ.get("CROSS_RANK", "0")):  # DeepSpeed's launcher started it on another host: no lock is held there
+        launcher = os.getppid()
+        while os.getppid() == launcher:
+            time.sleep(1)
+        return
     with (folder / _lock(int(os.environ.get("GROUP_RANK", "0")))).open() as stream:
         fcntl.flock(stream, fcntl.LOCK_SH)
 
@@ -108,24 +117,27 @@ def _trim(log: Path, step: int) -> None:
 
 def _command(job: Job) -> list[str]:
     machine = job.machine
-    hosts = ["--standalone"]
+    worker = ["legalqa.training.worker", str(job.folder)]
+    if machine.hostfile:
+        return [*hosts.command(machine.hostfile, machine.processes, machine.address, machine.port), *worker]
+    place = ["--standalone"]
     if machine.hosts > 1:
-        hosts = [f"--nnodes={machine.hosts}", f"--node-rank={machine.host_rank}"]
-        hosts += [f"--master-addr={machine.address}", f"--master-port={machine.port}"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", *hosts, f"--nproc-per-node={machine.processes}"]
-    return [*torchrun, "-m", "legalqa.training.worker", str(job.folder)]
+        place = [f"--nnodes={machine.hosts}", f"--node-rank={machine.host_rank}"]
+        place += [f"--master-addr={machine.address}", f"--master-port={machine.port}"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *place, f"--nproc-per-node={machine.processes}"]
+    return [*torchrun, "-m", *worker]
 
 
 def _environment(job: Job) -> dict[str, str]:
     tools = str(Path(sys.executable).parent)  # the venv's own compiler helpers before the system's
-    return {
-        **os.environ,
+    ours = {
         "OMP_NUM_THREADS": str(job.machine.threads),
-        "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",  # kernels of one micro-batch; those of other lengths would only pile up
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")])),
     }
+    elsewhere = hosts.environment_file(job.folder / ENVIRONMENT, ours) if job.machine.hostfile else {}
+    return {**os.environ, **ours, **elsewhere, "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from legalqa.problems import Problem, UserError
+from legalqa.training.hosts import PORT, read_hostfile
 
 CPU_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # flags of x86 and Arm processors that multiply bf16 in hardware
 PROCESSES = "LEGALQA_PROCESSES"  # overrides the number of processes
@@ -24,6 +25,7 @@ class Machine(BaseModel):
     precision: Literal["bf16", "fp32"]
     hosts: int = 1
     host_rank: int = 0
+    hostfile: Path | None = None
     address: str = "127.0.0.1"
     port: int = 0
 
@@ -39,16 +41,18 @@ class Machine(BaseModel):
 
 
 def detect(precision: Literal["auto", "bf16", "fp32"], most: int) -> Machine:
-    """Read the hardware and the environment (LEGALQA_PROCESSES, LEGALQA_HOSTS, LEGALQA_HOST_RANK, MASTER_ADDR, MASTER_PORT).
+    """Read the hardware and the environment: LEGALQA_PROCESSES; for several hosts, whose project folder is shared, either
+    LEGALQA_HOSTFILE on the first of them alone, or on each LEGALQA_HOSTS, its own LEGALQA_HOST_RANK, and MASTER_ADDR and
+    MASTER_PORT of host 0.
 
-    On several hosts each runs the stage with its own LEGALQA_HOST_RANK, in a project folder that they share; MASTER_ADDR and
-    MASTER_PORT are host 0's. At most ``most`` processes in all, so that each has a sample in every step. On CPU one pinned
-    thread a process is faster than one process with all threads. Raises UserError for a dtype that the device has not.
+    At most ``most`` processes in all, so that each has a sample in every step. On CPU one pinned thread a process is faster
+    than one process with all threads. Raises UserError for a hostfile that can't be used and a dtype that the device has not.
     """
     cores = len(os.sched_getaffinity(0))
     gpus = _gpus()
-    hosts = _number("LEGALQA_HOSTS") or 1
-    processes = _number(PROCESSES) or gpus or min(cores, MAX_CPU_PROCESSES)
+    hostfile, slots = read_hostfile() or (None, {})
+    hosts = len(slots) or _number("LEGALQA_HOSTS") or 1
+    processes = _number(PROCESSES) or max(slots.values(), default=0) or gpus or min(cores, MAX_CPU_PROCESSES)
     processes = max(1, min(processes, most // hosts))
     if gpus and processes > gpus:
         raise UserError(Problem(PROCESSES, str(processes), f"at most {gpus}, one a GPU"))
@@ -59,8 +63,9 @@ def detect(precision: Literal["auto", "bf16", "fp32"], most: int) -> Machine:
         precision=_precision(precision, gpus),
         hosts=hosts,
         host_rank=_number("LEGALQA_HOST_RANK") or 0,
-        address=os.environ.get("MASTER_ADDR", "127.0.0.1"),
-        port=_number("MASTER_PORT") or 0,
+        hostfile=hostfile,
+        address=os.environ.get("MASTER_ADDR") or (next(iter(slots)) if hosts > 1 and slots else "127.0.0.1"),
+        port=_number("MASTER_PORT") or (PORT if slots else 0),
     )
 
 

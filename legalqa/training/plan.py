@@ -11,13 +11,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from legalqa.params import Params, TrainParams, load_params
+from legalqa.base import hub
+from legalqa.base.chatglm3 import native_config
+from legalqa.base.identity import Identity
+from legalqa.files import read_json
+from legalqa.params import BaseParams, Params, TrainParams, load_params
 from legalqa.problems import Problem, UserError
 from legalqa.prompt import Prompt
 from legalqa.records import Conversation, read_jsonl
 from legalqa.stage import stage
 from legalqa.training.checkpoints import KEPT
 from legalqa.training.curves import read_log
+from legalqa.training.fits import GPU_PEAK, duration, public_table, verdict, zero_table
 from legalqa.training.job import DEV, LOG, TRAIN, Job
 from legalqa.training.launch import launch
 from legalqa.training.machine import Machine, detect
@@ -27,9 +32,8 @@ from legalqa.training.shapes import GB, PUBLIC, Memory, Shape, checkpoint_bytes,
 BASE = Path("models/base")
 SPLITS = [Path("data/splits/train.jsonl"), Path("data/splits/dev.jsonl")]
 EFFICIENCY = 0.55  # share of the matrix product peak that a training reaches before it is calibrated
+START = 20.0  # seconds to start the processes, load the base and save, before they are calibrated
 PACKAGED = "Qwen/Qwen2.5-Coder-0.5B-Instruct"
-GPU_PEAK = 312e12  # bf16 FLOP/s of an A100 with 80 GB
-GPU_GB, GPU_EFFICIENCY = 80.0, 0.4
 TOKENS_PER_CHARACTER = 0.7  # of Chinese text, before the tokenizer is there
 
 
@@ -49,43 +53,63 @@ class Data:
     exact: bool
 
 
-def read_data(params: TrainParams, machine: Machine) -> tuple[Data, dict[str, Samples] | None]:
-    """Count samples, tokens and steps; by characters while the base's tokenizer is not there yet."""
+def base_is_here(params: BaseParams) -> bool:
+    """Whether models/base holds the base that the params name."""
+    if not (BASE / "config.json").exists():
+        return False
+    identity = Identity.load(BASE)
+    named = params.name or (PACKAGED if params.source == "packaged" else identity.name)
+    return (identity.source, identity.name) == (params.source, named)
+
+
+def base_shape(params: BaseParams) -> Shape:
+    """The base's shape: from its folder, else from a config.json, its own or the hub's (a kilobyte). Raises UserError."""
+    if base_is_here(params):
+        return Shape.of(BASE, Identity.load(BASE).name)
+    if params.source == "packaged":
+        return PUBLIC[PACKAGED]
+    if params.source == "local":
+        path = Path(str(params.path)).expanduser() / "config.json"
+        if not path.is_file():
+            raise UserError(Problem(str(path), "missing", "the base's configuration", "correct base.path"))
+    else:
+        path = hub.file(str(params.name), "config.json", str(params.revision))
+    config = read_json(path)
+    if config["model_type"] == "chatglm":
+        config = native_config(config)
+    return Shape.from_config(config, params.name or path.parent.name)
+
+
+def read_data(params: TrainParams, machine: Machine, *, exact: bool) -> tuple[Data, dict[str, Samples] | None]:
+    """Count samples, tokens and steps; by characters, not ``exact``, while the base's tokenizer is not there yet."""
     missing = [path for path in SPLITS if not path.exists()]
     if missing:
         raise UserError([Problem(str(path), "missing", fix="dvc repro split (seconds)") for path in missing])
     train, dev = (read_jsonl(path) for path in SPLITS)
-    if not (BASE / "tokenizer.json").exists():
-        lengths = [min(_guess(conversation), params.max_length) for conversation in train]
-        steps = plan_steps(lengths, params.batch, params.epochs, params.seed)
-        cut = sum(_guess(conversation) > params.max_length for conversation in train)
-        share = sum(len(c.answer) for c in train) / max(1, sum(len(m.content) for c in train for m in c.conversations))
-        dev_tokens = sum(map(_guess, dev))
-        return _data(lengths, share, cut, dev_tokens, steps, params, machine, exact=False), None
-    prompt = Prompt.from_base(BASE, params.system)
-    samples = {name: tokenise(name, part, prompt, params.max_length) for name, part in ((TRAIN, train), (DEV, dev))}
-    learned = samples[TRAIN]
-    steps = plan_steps(learned.lengths, params.batch, params.epochs, params.seed)
-    share = sum(learned.answer_tokens) / sum(learned.lengths)
-    cut = len({*learned.prompt_cut, *learned.answer_cut, *learned.dropped})
-    return _data(learned.lengths, share, cut, sum(samples[DEV].lengths), steps, params, machine, exact=True), samples
+    if exact:
+        prompt = Prompt.from_base(BASE, params.system)
+        samples = {name: tokenise(name, part, prompt, params.max_length) for name, part in ((TRAIN, train), (DEV, dev))}
+        return measure(samples, params, machine), samples
+    lengths = [min(_guess(conversation), params.max_length) for conversation in train]
+    share = sum(len(c.answer) for c in train) / max(1, sum(len(m.content) for c in train for m in c.conversations))
+    cut = sum(_guess(conversation) > params.max_length for conversation in train)
+    return _data(lengths, share, cut, sum(map(_guess, dev)), params, machine, exact=False), None
+
+
+def measure(samples: dict[str, Samples], params: TrainParams, machine: Machine) -> Data:
+    """Count the tokens of tokenised splits."""
+    train = samples[TRAIN]
+    share = sum(train.answer_tokens) / sum(train.lengths)
+    cut = len({*train.prompt_cut, *train.answer_cut, *train.dropped})
+    return _data(train.lengths, share, cut, sum(samples[DEV].lengths), params, machine, exact=True)
 
 
 def _guess(conversation: Conversation) -> int:
     return 12 + round(TOKENS_PER_CHARACTER * sum(len(message.content) for message in conversation.conversations))
 
 
-def _data(
-    lengths: list[int],
-    share: float,
-    cut: int,
-    dev: int,
-    steps: list[list[int]],
-    params: TrainParams,
-    machine: Machine,
-    *,
-    exact: bool,
-) -> Data:
+def _data(lengths: list[int], share: float, cut: int, dev: int, params: TrainParams, machine: Machine, *, exact: bool) -> Data:
+    steps = plan_steps(lengths, params.batch, params.epochs, params.seed)
     laid = lay_out(steps, lengths, machine.world, params.pack_tokens)
     trained = sum(lengths[index] for step in steps for index in step)
     longest = max(sum(lengths[index] for index in row) for step in laid for row in step)
@@ -124,74 +148,67 @@ def available_gb(machine: Machine) -> float:
     return free / GB / machine.processes
 
 
-def knobs(params: TrainParams, processes: int) -> list[tuple[str, TrainParams]]:
-    """Settings that need less and less memory, the cheapest first."""
-    small = params.model_copy(update={"pack_tokens": params.max_length})
-    ladder = [("as it is", params), (f"pack_tokens: {params.max_length}", small)]
-    check = small.model_copy(update={"gradient_checkpointing": True})
-    ladder.append(("gradient_checkpointing: true", check))
-    if processes > 1 and params.quantise == "none":
-        ladder.append(("zero: 3", check.model_copy(update={"zero": 3})))
-    ladder.append(("quantise: nf4", check.model_copy(update={"quantise": "nf4", "zero": 2})))
-    ladder.append(
-        ("zero: 3, offload: parameters", check.model_copy(update={"zero": 3, "offload": "parameters", "quantise": "none"}))
-    )
-    return ladder
+@dataclass(frozen=True)
+class Pace:
+    """How fast a training runs: tokens/s of all processes together, seconds around its steps, and how that is known."""
+
+    tokens_per_s: float
+    start_s: float
+    source: str
+
+    def seconds(self, data: Data, checks: int) -> float:
+        """Of the whole training; a token of the dev split, which has no backward pass, takes half as long as a trained one."""
+        return self.start_s + (data.trained_tokens + data.dev_tokens * (checks + 1) / 2) / self.tokens_per_s
 
 
-def verdict(shape: Shape, params: TrainParams, machine: Machine, available: float, longest: int) -> str:
-    """Fits, or the first knob with which it does."""
-    for name, tried in knobs(params, machine.world):
-        if name.startswith("zero: 3, offload") and machine.device == "cpu":
-            continue
-        need = memory(
-            shape,
-            tried,
-            machine.device,
-            machine.world,
-            machine.processes,
-            machine.precision == "fp32",
-            min(longest, tried.pack_tokens),
-        ).total
-        if need <= available * 0.95:
-            return "fits" if tried is params else f"does not fit; it would with {name} ({need:.1f} GB)"
-    return "does not fit; use a smaller base or more devices"
+def estimate(shape: Shape, params: TrainParams, machine: Machine, data: Data) -> Pace:
+    """The pace that this machine's matrix products allow."""
+    work = shape.flops(params, data.answer_share, data.tokens / data.samples)
+    source = f"at {EFFICIENCY:.0%} of this machine's matrix peak; --calibrate measures it"
+    return Pace(matrix_peak(machine) * EFFICIENCY / work, START, source)
 
 
-def calibrate(params: TrainParams, machine: Machine, samples: dict[str, Samples], pad_id: int) -> tuple[float, float]:
-    """Run two real steps. Returns tokens/s of all processes together and the peak GB of one."""
+def calibrate(
+    params: TrainParams, machine: Machine, samples: dict[str, Samples], pad_id: int, base: Path = BASE
+) -> tuple[Pace, float]:
+    """Run two real steps. Returns the pace of the second, and the peak GB of a process."""
     per_epoch = max(1, round(len(samples[TRAIN]) / params.batch))
     short = params.model_copy(update={"epochs": 2 / per_epoch, "checks": 1})
+    lengths = samples[TRAIN].lengths
+    tokens = [sum(lengths[index] for index in step) for step in plan_steps(lengths, params.batch, short.epochs, params.seed)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         samples[TRAIN].save(folder / TRAIN)
-        samples[DEV].first(machine.world).save(folder / DEV)
-        launch(Job(params=short, machine=machine, base=BASE.resolve(), folder=folder, pad_id=pad_id), lambda *_: None)
+        samples[DEV].first(min(machine.world, len(samples[DEV]))).save(folder / DEV)
+        started = time.monotonic()
+        launch(Job(params=short, machine=machine, base=base.resolve(), folder=folder, pad_id=pad_id), lambda *_: None)
+        wall = time.monotonic() - started
         rows = [row for row in read_log(folder / LOG) if "tokens_per_s" in row]
-    return rows[-1]["tokens_per_s"], max(row["memory_gb"] for row in rows)
+    steps = sum(count / row["tokens_per_s"] for count, row in zip(tokens, rows, strict=True))
+    pace = Pace(rows[-1]["tokens_per_s"], max(0.0, wall - steps), "measured in two steps")
+    return pace, max(row["memory_gb"] for row in rows)
 
 
 def report(params: Params, *, measured: bool) -> str:
     """The whole plan as text."""
     train = params.train
     machine = detect(train.precision, train.batch)
-    data, samples = read_data(train, machine)
-    name = params.base.name or PACKAGED
-    shape = Shape.of(BASE, name) if (BASE / "config.json").exists() else PUBLIC.get(name)
-    if shape is None:
-        raise UserError(Problem(str(BASE), "missing, and the shape of this base is not known", fix="dvc repro base"))
+    here, shape = base_is_here(params.base), base_shape(params.base)
+    data, samples = read_data(train, machine, exact=here)
     wide = machine.precision == "fp32"
     need = memory(shape, train, machine.device, machine.world, machine.processes, wide, data.longest)
-    work = shape.flops(train, data.answer_share, data.tokens / data.samples)
-    speed, peak = matrix_peak(machine) * EFFICIENCY / work, need.total
-    if measured and samples:
-        speed, peak = calibrate(train, machine, samples, Prompt.from_base(BASE, train.system).pad_id)
-    evaluations = data.dev_tokens * (train.checks + 1) / 2  # half the work of a trained token
-    seconds = (data.trained_tokens + evaluations) / speed
+    said = f"{need.total:.1f} GB a process: {_parts(need)}"
+    if measured:
+        if samples is None:
+            raise UserError(Problem(str(BASE), "missing", "a base to run two steps with", "dvc repro base"))
+        pace, peak = calibrate(train, machine, samples, Prompt.from_base(BASE, train.system).pad_id)
+        said = f"{peak:.1f} GB a process, measured in two steps (planned: {said})"
+    else:
+        pace = estimate(shape, train, machine, data)
+    seconds = pace.seconds(data, train.checks)
     trained = shape.trainable(train)
     disk = checkpoint_bytes(shape, train) * (KEPT + 1)
     about = "" if data.exact else "about "
-    how = "measured in two steps" if measured and samples else f"at {EFFICIENCY:.0%} of this machine's matrix peak"
     lines = [
         f"data       {data.samples} samples, {about}{data.tokens} tokens ({data.answer_share:.0%} learned), "
         f"{data.cut} shortened or dropped at max_length {train.max_length} ({data.cut / data.samples:.1%})",
@@ -199,14 +216,14 @@ def report(params: Params, *, measured: bool) -> str:
         f"{data.micro_batches} micro-batch(es) a step on {machine.world} process(es) x {machine.threads} thread(s)",
         f"model      {shape.name}: {shape.parameters / 1e9:.2f} billion parameters, "
         f"{trained:,} trainable ({trained / shape.parameters:.2%})",
-        f"memory     {peak:.1f} GB a process: {_parts(need)}",
+        f"memory     {said}",
         f"disk       {disk / GB:.2f} GB of checkpoints, {trained * 2 / GB:.3f} GB adapter",
-        f"time       {_time(seconds)} at {speed:,.0f} tokens/s ({how})",
+        f"time       {duration(seconds)} at {pace.tokens_per_s:,.0f} tokens/s ({pace.source})",
         f"verdict    {verdict(shape, train, machine, available_gb(machine), data.longest)}",
         "",
-        *zero_table(shape, train, machine),
+        *zero_table(shape, train, machine.world),
         "",
-        *public_table(train, data),
+        *public_table(train, data.answer_share, data.tokens / data.samples),
     ]
     return "\n".join(lines)
 
@@ -214,42 +231,6 @@ def report(params: Params, *, measured: bool) -> str:
 def _parts(need: Memory) -> str:
     names = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "runtime")
     return ", ".join(f"{name} {getattr(need, name):.2f}" for name in names)
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def zero_table(shape: Shape, params: TrainParams, machine: Machine) -> list[str]:
-    """GB a device for each ZeRO stage, and of the host with offload."""
-    lines = [f"GB a device (+ host) of {shape.name} on {machine.world} device(s)"]
-    for stage_number, offload in ((1, "none"), (2, "none"), (2, "optimizer"), (3, "none"), (3, "parameters")):
-        tried = params.model_copy(update={"zero": stage_number, "offload": offload})
-        need = memory(shape, tried, "cuda", machine.world, machine.processes, wide=False, tokens=params.pack_tokens)
-        lines.append(f"  ZeRO-{stage_number}, offload {offload:10}  {need.total:6.1f}  + {need.host:.1f}")
-    return lines
-
-
-def public_table(params: TrainParams, data: Data) -> list[str]:
-    """The least setting that fits GPUs of 80 GB, its memory, and time for samples like these."""
-    lines = [f"on GPUs of {GPU_GB:.0f} GB: setting, GB a GPU, time for a million tokens"]
-    for name in ("ChatGLM3-6B", "Llama-2-7B", "Qwen2.5-32B", "GLM-130B"):
-        shape = PUBLIC[name]
-        lines.append(f"  {name}, {shape.parameters / 1e9:.1f} billion parameters")
-        for gpus in (1, 2, 4, 8, 16, 32, 64):
-            lines.append(f"    {gpus:2} GPU(s)  {_on_gpus(shape, params, data, gpus)}")
-    return lines
-
-
-def _on_gpus(shape: Shape, params: TrainParams, data: Data, gpus: int) -> str:
-    targets = params.model_copy(update={"lora": params.lora.model_copy(update={"targets": "all-linear"})})
-    for name, tried in knobs(targets, gpus):
-        need = memory(shape, tried, "cuda", gpus, min(gpus, 8), wide=False, tokens=tried.pack_tokens)
-        if need.total <= GPU_GB * 0.95:
-            work = shape.flops(tried, data.answer_share, data.tokens / data.samples) * 1e6
-            host = f" + {need.host:.0f} GB host" if need.host >= 1 else ""
-            return f"{name:28}  {need.total:5.1f} GB{host}  {_time(work / (GPU_PEAK * GPU_EFFICIENCY * gpus))}"
-    return "does not fit"
 
 
 def main(arguments: list[str]) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 from legalqa.files import read_json
 from legalqa.params import TrainParams
+from legalqa.problems import Problem, UserError
 
 GB = 1e9
-CHUNK = 128  # answer tokens whose logits exist at once, as in loss.py
+FUSED_GATES = ("glm", "glm4")  # model types whose gate and up projections are one layer
+CHUNK, WORDS = 512, 4096  # answer tokens whose logits exist at once, words of them in fp32, as in loss.py
 FUSED, PLAIN = (20, 4), (66, 8)  # bytes of activations a token and layer in bf16, measured: times hidden size, times MLP size
 NF4_BYTES = 0.52  # a 4-bit weight with its share of the block scales
 RUNTIME = {"cpu": 1.05, "cuda": 1.5}  # GB, measured: libraries and kernels' workspace; a GPU's context
@@ -27,11 +29,16 @@ class Shape:
     head_size: int
     vocabulary: int
     tied: bool
+    fused_gate: bool = False
 
     @classmethod
     def of(cls, folder: Path, name: str) -> "Shape":
-        """Read it off a plain model folder's config.json."""
-        config: dict[str, Any] = read_json(folder / "config.json")
+        """Read it off the config.json of a plain model folder."""
+        return cls.from_config(read_json(folder / "config.json"), name)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], name: str) -> "Shape":
+        """Read it off a model's configuration."""
         heads = config["num_attention_heads"]
         return cls(
             name=name,
@@ -43,6 +50,7 @@ class Shape:
             head_size=config.get("head_dim") or config["hidden_size"] // heads,
             vocabulary=config["vocab_size"],
             tied=bool(config.get("tie_word_embeddings", False)),
+            fused_gate=config["model_type"] in FUSED_GATES,
         )
 
     @property
@@ -50,8 +58,10 @@ class Shape:
         """Inputs and outputs of a layer's linear layers."""
         queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
         attention = {"q_proj": (self.hidden, queries), "k_proj": (self.hidden, keys), "v_proj": (self.hidden, keys)}
-        mlp = {"gate_proj": (self.hidden, self.ffn), "up_proj": (self.hidden, self.ffn), "down_proj": (self.ffn, self.hidden)}
-        return {**attention, "o_proj": (queries, self.hidden), **mlp}
+        mlp = {"gate_proj": (self.hidden, self.ffn), "up_proj": (self.hidden, self.ffn)}
+        if self.fused_gate:
+            mlp = {"gate_up_proj": (self.hidden, 2 * self.ffn)}
+        return {**attention, "o_proj": (queries, self.hidden), **mlp, "down_proj": (self.ffn, self.hidden)}
 
     @property
     def linear_parameters(self) -> int:
@@ -65,11 +75,12 @@ class Shape:
         return self.linear_parameters + embeddings + self.hidden * (2 * self.layers + 1)
 
     def trainable(self, params: TrainParams) -> int:
-        """LoRA's weights."""
-        chosen = (
-            self.linears if params.lora.targets == "all-linear" else {name: self.linears[name] for name in params.lora.targets}
-        )
-        return self.layers * sum(params.lora.r * (inputs + outputs) for inputs, outputs in chosen.values())
+        """LoRA's weights. Raises UserError for a target that no layer has."""
+        targets = list(self.linears) if params.lora.targets == "all-linear" else params.lora.targets
+        if missing := [name for name in targets if name not in self.linears]:
+            found = f"{', '.join(missing)} not in {self.name}"
+            raise UserError(Problem("train.lora.targets", found, f"some of {', '.join(self.linears)}"))
+        return self.layers * sum(params.lora.r * sum(self.linears[name]) for name in targets)
 
     def flops(self, params: TrainParams, answer_share: float, sample_tokens: float) -> float:
         """Work of one token: forward, and backward to the inputs alone, as frozen weights get no gradient."""
@@ -81,7 +92,7 @@ class Shape:
 
 
 PUBLIC = {
-    "ChatGLM3-6B": Shape("ChatGLM3-6B", 28, 4096, 13696, 32, 2, 128, 65024, False),
+    "ChatGLM3-6B": Shape("ChatGLM3-6B", 28, 4096, 13696, 32, 2, 128, 65024, False, fused_gate=True),
     "Llama-2-7B": Shape("Llama-2-7B", 32, 4096, 11008, 32, 32, 128, 32000, False),
     "Qwen2.5-32B": Shape("Qwen2.5-32B", 64, 5120, 27648, 40, 8, 128, 152064, False),
     "GLM-130B": Shape("GLM-130B", 70, 12288, 32768, 96, 96, 128, 150528, False),
@@ -139,7 +150,7 @@ def memory(shape: Shape, params: TrainParams, device: str, processes: int, per_h
     by_hidden, by_ffn = FUSED if device == "cpu" and params.zero < 3 else PLAIN
     token_layer = (by_hidden * shape.hidden + by_ffn * shape.ffn) * size / 2
     kept = shape.hidden * size * shape.layers + token_layer if params.gradient_checkpointing else token_layer * shape.layers
-    logits = min(CHUNK, tokens) * shape.vocabulary * (size + 8)
+    logits = min(CHUNK, tokens) * (shape.vocabulary * size + WORDS * 12)
     return Memory(
         weights=(weights + gathered) / GB,
         adapter=trained * size / GB,

@@ -19,11 +19,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from legalqa.params import TrainParams
 from legalqa.problems import Problem, UserError
 from legalqa.training.batches import Batch, MicroBatches
 from legalqa.training.job import Job
+from legalqa.training.loss import AnswerLoss
 
-METRIC = "dev_loss"
+METRICS = {"dev_loss": False, "dev_accuracy": True}  # what the dev split tells, and whether more of it is better
 
 
 class LoraTrainer(Trainer):  # type: ignore[misc]
@@ -35,12 +37,14 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         args: TrainingArguments,
         train: MicroBatches,
         dev: MicroBatches,
+        answer_loss: AnswerLoss,
         job: Job,
         **kwargs: Any,
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=train, **kwargs)
         self.remove_callback(PrinterCallback)
         self.dev = dev
+        self.answer_loss = answer_loss
         self.job = job
         self.loss_is_scaled_for_ga = True
 
@@ -74,27 +78,30 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         return 0
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Loss of the dev split: all its answer tokens weigh the same."""
+        """Loss of the dev split, and the share of its answer tokens that were the likeliest word; all tokens weigh the same."""
         model = self.model_wrapped
         model.eval()
-        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        self.answer_loss.right.zero_()
+        sums = torch.zeros(3, dtype=torch.float64, device=self.args.device)
         with torch.no_grad():
             for index in range(len(self.dev)):
                 batch = self._prepare_inputs(self.dev[index])
                 learned = (batch["labels"] >= 0).sum()
                 if learned:
-                    sums += torch.stack([_loss(model, batch).double(), learned.double()])
+                    sums[0] += _loss(model, batch)
+                    sums[1] += learned
+        sums[2] = self.answer_loss.right
         dist.all_reduce(sums)
-        value = (sums[0] / sums[1]).item()
-        self.log({METRIC: value})
-        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, {METRIC: value})
-        return {f"eval_{METRIC}": value}
+        values = dict(zip(METRICS, (sums[::2] / sums[1]).tolist(), strict=True))
+        self.log(values)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, values)
+        return {f"eval_{name}": value for name, value in values.items()}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Stops all processes at the first step whose numbers are no longer numbers."""
         super().log(logs, start_time)
         step = self.state.global_step
-        bad = {name: logs[name] for name in ("loss", "grad_norm", METRIC) if name in logs and not math.isfinite(logs[name])}
+        bad = {name: logs[name] for name in ("loss", "grad_norm", "dev_loss") if name in logs and not math.isfinite(logs[name])}
         if "loss" in logs and logs["loss"] == 0:
             bad["loss"] = 0.0
         if bad:
@@ -137,9 +144,9 @@ def _loss(model: Any, batch: Batch) -> torch.Tensor:
 class Flow(TrainerCallback):  # type: ignore[misc]
     """When to check and save, and when to end early: patience used up, or somebody asked."""
 
-    def __init__(self, checks: set[int], patience: int | None, stop_file: Path) -> None:
+    def __init__(self, checks: set[int], params: TrainParams, stop_file: Path) -> None:
         self.checks = checks
-        self.patience = patience
+        self.metric, self.patience = params.best_by, params.patience
         self.stop_file = stop_file
         self.stopped = False
 
@@ -156,9 +163,10 @@ class Flow(TrainerCallback):  # type: ignore[misc]
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Counts from the history, which a resumed training has too."""
-        values = [entry[METRIC] for entry in state.log_history if METRIC in entry and entry["step"] > 0]
+        values = [entry[self.metric] for entry in state.log_history if self.metric in entry and entry["step"] > 0]
+        best = max if METRICS[self.metric] else min
         _give_back()
-        if self.patience and values and len(values) - 1 - values.index(min(values)) >= self.patience:
+        if self.patience and values and len(values) - 1 - values.index(best(values)) >= self.patience:
             control.should_training_stop = True
 
 
@@ -191,7 +199,7 @@ class Report(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
     ) -> None:
         """Adds speed and memory, writes the line, moves the bar."""
-        if not self.bar or not ({"loss", METRIC} & logs.keys()):
+        if not self.bar or not ({"loss", "dev_loss"} & logs.keys()):
             return
         line = {**logs, "step": state.global_step, "epoch": round(state.global_step / self.steps_per_epoch, 4)}
         if "loss" in logs:
@@ -200,7 +208,7 @@ class Report(TrainerCallback):  # type: ignore[misc]
             self.shown |= {"loss": f"{logs['loss']:.3f}", "tokens/s": f"{speed:.0f}"}
             self.bar.update(state.global_step - self.bar.n)
         else:
-            self.shown["dev"] = f"{logs[METRIC]:.3f}"
+            self.shown["dev"] = f"{logs['dev_loss']:.3f}"
         self.bar.set_postfix(self.shown, refresh=True)
         with self.log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line, sort_keys=True) + "\n")

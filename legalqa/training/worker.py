@@ -72,13 +72,13 @@ def _train(job: Job, rank: int) -> Outcome:
 
     arguments = _arguments(job, len(steps), learn.accumulation)
     set_seed(params.seed)
-    model, trainable = _model(job)
+    model, answer_loss, trainable = _model(job)
     checks = {round(len(steps) * check / params.checks) for check in range(1, params.checks + 1)} - {0}
-    flow = Flow(checks, params.patience, job.folder / STOP)
+    flow = Flow(checks, params, job.folder / STOP)
     callbacks: list[Any] = [flow]
     if rank == 0:
         callbacks.append(Report(job.folder / LOG, learn, max(1, round(len(train) / params.batch))))
-    trainer = LoraTrainer(model, arguments, learn, judge, job, callbacks=callbacks)
+    trainer = LoraTrainer(model, arguments, learn, judge, answer_loss, job, callbacks=callbacks)
     if not trainer.is_deepspeed_enabled or trainer.args.world_size != world:
         found = f"DeepSpeed {'on' if trainer.is_deepspeed_enabled else 'off'}, {trainer.args.world_size} process(es)"
         raise UserError(Problem("train", found, f"DeepSpeed on, {world} process(es)", "start it by `dvc repro train`"))
@@ -88,6 +88,8 @@ def _train(job: Job, rank: int) -> Outcome:
 
 def _arguments(job: Job, steps: int, accumulation: int) -> Any:
     from transformers import TrainingArguments
+
+    from legalqa.training.trainer import METRICS
 
     params = job.params
     arguments = TrainingArguments(
@@ -110,8 +112,8 @@ def _arguments(job: Job, steps: int, accumulation: int) -> Any:
         eval_on_start=job.resume is None,
         save_strategy="steps",
         save_steps=steps,
-        metric_for_best_model="dev_loss",
-        greater_is_better=False,
+        metric_for_best_model=params.best_by,
+        greater_is_better=METRICS[params.best_by],
         report_to="none",
         disable_tqdm=True,
         log_level="error",
@@ -137,8 +139,8 @@ def _deepspeed(job: Job) -> dict[str, Any]:
     return config
 
 
-def _model(job: Job) -> tuple[Any, int]:
-    """The base with LoRA, its head returning the answer loss, and how many parameters train."""
+def _model(job: Job) -> tuple[Any, Any, int]:
+    """The base with LoRA, the answer loss that stands for its head, and how many parameters train."""
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging as hf_logging
@@ -160,25 +162,28 @@ def _model(job: Job) -> tuple[Any, int]:
         ):  # else the first dev loss repacks 4-bit weights so that they can't be trained
             module.support_avx512bf16_for_cpu = False
     model = lora.attach(base, job.params.lora)
-    loss.install(base)
+    answer_loss = loss.install(base)
     if job.machine.device == "cpu" and job.params.zero < 3:  # ZeRO-3 gathers a layer's weights in its own forward only
         fused.install(model)
     if job.params.gradient_checkpointing:
         model.enable_input_require_grads()
     trainable = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad)
-    return model, trainable
+    return model, answer_loss, trainable
 
 
 def _outcome(state: Any, stopped: bool, trainable: int, tokens: int) -> Outcome:
-    dev = {entry["step"]: entry["dev_loss"] for entry in state.log_history if "dev_loss" in entry}
+    dev = {entry["step"]: entry for entry in state.log_history if "dev_loss" in entry}
     best = state.best_global_step or state.global_step
+    before, after = dev.get(0, {}), dev.get(best, {})
     return Outcome(
         status="stopped" if stopped and state.global_step < state.max_steps else "finished",
         step=state.global_step,
         steps=state.max_steps,
         best_step=best,
-        dev_loss_before=dev.get(0, 0.0),
-        dev_loss=dev.get(best, 0.0),
+        dev_loss_before=before.get("dev_loss", 0.0),
+        dev_loss=after.get("dev_loss", 0.0),
+        dev_accuracy_before=before.get("dev_accuracy", 0.0),
+        dev_accuracy=after.get("dev_accuracy", 0.0),
         trainable=trainable,
         tokens=tokens,
     )

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,18 +21,23 @@ from tests.legalqa.training.conftest import conversations
 from tests.tiny import tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
+ADAPTER = "models/adapter/adapter_model.safetensors"
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project folder with a tiny base, splits, and params of a short training."""
+    return make_project(tmp_path)
+
+
+def make_project(tmp_path: Path, epochs: int = 8) -> Path:
+    """A project folder with a tiny base, splits, and params of a short training: six steps an epoch."""
     tiny_model(tmp_path / "models/base")
     write_jsonl(tmp_path / "data/splits/train.jsonl", conversations(24))
     write_jsonl(tmp_path / "data/splits/dev.jsonl", conversations(5))
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     for old, new in {
         "max_length: 512": "max_length: 64",
-        "epochs: 1.5": "epochs: 8",
+        "epochs: 1.5": f"epochs: {epochs}",
         "learning_rate: 4e-4": "learning_rate: 5e-3",
     }.items():
         assert old in text
@@ -122,7 +128,7 @@ def test_killed_stopped_and_run_again(project: Path) -> None:
     assert Prompt.load(adapter).name == "chatml"
     load_adapted(project / "models/base", adapter)
     table = (project / "reports/train/loss.csv").read_text(encoding="utf-8").splitlines()
-    assert table[0] == "step,epoch,loss,dev_loss,grad_norm,learning_rate" and len(table) == 1 + 1 + 48
+    assert table[0] == "step,epoch,loss,dev_loss,dev_accuracy,grad_norm,learning_rate" and len(table) == 1 + 1 + 48
     assert (project / "reports/train/loss.png").stat().st_size > 10_000
     assert runs(project)[-1] == ("FINISHED", facts["train_key"])
     assert "RUNNING" not in {status for status, _ in runs(project)}
@@ -164,22 +170,60 @@ def two_hosts() -> Iterator[list[str]]:
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
-def test_two_hosts_learn_what_one_host_learns(project: Path, two_hosts: list[str]) -> None:
-    alone = start(project, LEGALQA_PROCESSES="2")
-    said, _ = alone.communicate(timeout=300)
+@pytest.fixture(scope="module")
+def learned_alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The adapter of two processes on one host."""
+    project = make_project(tmp_path_factory.mktemp("alone"), epochs=2)
+    said, _ = (alone := start(project, LEGALQA_PROCESSES="2")).communicate(timeout=300)
     assert alone.returncode == 0, said
-    expected = (project / "models/adapter/adapter_model.safetensors").read_bytes()
+    return (project / ADAPTER).read_bytes()
 
+
+def test_two_hosts_learn_what_one_host_learns(tmp_path: Path, two_hosts: list[str], learned_alone: bytes) -> None:
+    project = make_project(tmp_path, epochs=2)
     shared = {"LEGALQA_HOSTS": "2", "LEGALQA_PROCESSES": "1", "MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29577"}
     hosts = []
     for rank, (prefix, end) in enumerate(zip(two_hosts, "ab", strict=True)):
         card = f"lq{os.getpid()}{end}"
         hosts.append(start(project, prefix.split(), LEGALQA_HOST_RANK=str(rank), GLOO_SOCKET_IFNAME=card, **shared))
     try:
-        outputs = [host.communicate(timeout=120)[0] for host in hosts]
+        outputs = [host.communicate(timeout=300)[0] for host in hosts]
     finally:
         for host in hosts:
             host.kill()
+            host.communicate()
     assert [host.returncode for host in hosts] == [0, 0], outputs
     assert "host 1 has done its part" in outputs[1]
-    assert (project / "models/adapter/adapter_model.safetensors").read_bytes() == expected
+    assert (project / ADAPTER).read_bytes() == learned_alone
+
+
+PDSH = """#!{python}
+import os, subprocess, sys
+hosts, command = sys.argv[sys.argv.index("-w") + 1 :][:2][0].split(","), " ".join(sys.argv[sys.argv.index("-w") + 2 :])
+bare = {{"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}}  # as sshd starts a command
+runs = [subprocess.Popen(["sh", "-c", command.replace("%n", str(n))], env=bare) for n, host in enumerate(hosts)]
+sys.exit(max(run.wait() for run in runs))
+"""
+
+
+def test_deepspeed_starts_the_hosts_of_a_hostfile(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, learned_alone: bytes
+) -> None:
+    """DeepSpeed's own launcher; pdsh and ssh are stand-ins that run what they are given here."""
+    project = make_project(tmp_path, epochs=2)
+    tools = tmp_path_factory.mktemp("tools")
+    for name, text in {"pdsh": PDSH.format(python=sys.executable), "ssh": '#!/bin/sh\necho "$@" >> "$0.log"\n'}.items():
+        (tools / name).write_text(text, encoding="utf-8")
+        (tools / name).chmod(0o755)
+    hostfile = tools / "hostfile"
+    hostfile.write_text("# two hosts\none slots=1\ntwo slots=1\n", encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    stage = start(project, LEGALQA_HOSTFILE=str(hostfile), MASTER_ADDR="127.0.0.1", MASTER_PORT=port, PATH=path)
+    said, _ = stage.communicate(timeout=300)
+    assert stage.returncode == 0, said
+    assert (project / ADAPTER).read_bytes() == learned_alone
+    asked = [line.split()[-2:] for line in (tools / "ssh.log").read_text().splitlines()]
+    assert sorted(asked) == [["one", "true"], ["two", "true"]]

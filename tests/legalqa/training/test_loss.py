@@ -68,10 +68,10 @@ def test_loss_and_gradient_are_those_of_each_sample_alone(base: Path, samples: S
         assert model(**batch, use_cache=False).loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_chunks_of_a_long_answer_add_up() -> None:
+def test_chunks_of_a_long_answer_and_blocks_of_a_large_vocabulary_add_up() -> None:
     torch.manual_seed(0)
-    head = torch.nn.Linear(8, 50, bias=False).requires_grad_(False)
-    hidden, labels = torch.randn(1, 700, 8, requires_grad=True), torch.randint(0, 50, (1, 700))
+    head = torch.nn.Linear(8, 9000, bias=False).requires_grad_(False)
+    hidden, labels = torch.randn(1, 700, 8, requires_grad=True), torch.randint(0, 9000, (1, 700))
     labels[0, :100] = IGNORED
     loss = AnswerLoss(head)(hidden, labels)
     assert loss.dtype == torch.float32
@@ -79,6 +79,21 @@ def test_chunks_of_a_long_answer_add_up() -> None:
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     (gradient,) = torch.autograd.grad(loss, hidden)
     assert torch.allclose(gradient, torch.autograd.grad(expected, hidden)[0], atol=1e-5)
+
+
+def test_tokens_guessed_right_are_counted_without_gradients_alone() -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(8, 9000, bias=False).requires_grad_(False)  # three blocks of words, the last one smaller
+    hidden = torch.randn(1, 600, 8)
+    labels = torch.where(torch.rand(1, 600) < 0.5, head(hidden).argmax(-1), torch.randint(0, 9000, (1, 600)))
+    labels[0, ::7] = IGNORED
+    right = (head(hidden).argmax(-1) == labels).sum()
+    loss = AnswerLoss(head)
+    with torch.no_grad():
+        loss(hidden, labels)
+    assert 200 < loss.right == right
+    loss(hidden.requires_grad_(), labels)
+    assert loss.right == right
 
 
 def test_labels_are_the_answer_and_its_end(samples: Samples, prompt: Prompt) -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from legalqa.params import TrainParams
+from legalqa.files import write_json
+from legalqa.params import BaseParams, TrainParams
 from legalqa.problems import UserError
 from legalqa.records import write_jsonl
-from legalqa.training import lora, plan
+from legalqa.training import fits, lora, plan
 from legalqa.training.machine import Machine
 from legalqa.training.shapes import PUBLIC, Shape, memory
 from tests.legalqa.training.conftest import conversations
@@ -49,25 +50,82 @@ def test_each_knob_needs_less() -> None:
 def test_the_verdict_names_the_first_knob_that_helps() -> None:
     machine = Machine(device="cuda", processes=1, threads=1, precision="bf16")
     shape = PUBLIC["Llama-2-7B"]
-    assert plan.verdict(shape, BIG, machine, 80, 2048) == "fits"
-    assert "it would with gradient_checkpointing: true" in plan.verdict(shape, BIG, machine, 20, 2048)
-    assert "it would with quantise: nf4" in plan.verdict(shape, BIG, machine, 10, 2048)
-    assert plan.verdict(PUBLIC["GLM-130B"], BIG, machine, 2, 2048).startswith("does not fit; use a smaller base")
+    assert fits.verdict(shape, BIG, machine, 80, 2048).startswith("fits (80.0 GB")
+    assert "it would with gradient_checkpointing: true" in fits.verdict(shape, BIG, machine, 20, 2048)
+    assert "it would with quantise: nf4" in fits.verdict(shape, BIG, machine, 10, 2048)
+    assert "with any setting; use a smaller base" in fits.verdict(PUBLIC["GLM-130B"], BIG, machine, 2, 2048)
+
+
+def test_public_models_on_one_to_64_gpus() -> None:
+    lines = fits.public_table(TrainParams(), answer_share=0.5, sample_tokens=140)
+    settings = {
+        (name, int(line.split()[0])): line
+        for name, row in zip(("ChatGLM3-6B", "Llama-2-7B", "Qwen2.5-32B", "GLM-130B"), range(2, 34, 8), strict=True)
+        for line in lines[row + 1 : row + 8]
+    }
+    assert {gpus for _, gpus in settings} == {1, 2, 4, 8, 16, 32, 64} and len(settings) == 28
+    assert "as it is" in settings["Llama-2-7B", 1] and "gradient_checkpointing" in settings["Qwen2.5-32B", 1]
+    assert "offload: parameters" in settings["GLM-130B", 1] and "GB of each host" in settings["GLM-130B", 1]
+    assert "zero: 3   " in settings["GLM-130B", 8]
+    assert "does not fit" not in "".join(lines)
+
+
+def test_weights_that_must_travel_take_their_time() -> None:
+    """130 billion parameters in three passes over 25 GB/s are 31 s, far more than the work of 512 tokens."""
+    params = TrainParams(zero=3, offload="parameters", gradient_checkpointing=True)
+    shape = PUBLIC["GLM-130B"]
+    assert fits._seconds(shape, params, 1, 0.5, 140) == pytest.approx(3 * 260e9 / 25e9, rel=0.01)
+    assert fits._seconds(shape, params.model_copy(update={"pack_tokens": 8192}), 8, 0.5, 140) == pytest.approx(
+        fits._seconds(shape, params.model_copy(update={"pack_tokens": 8192, "zero": 2}), 8, 0.5, 140)
+    )
+
+
+def test_targets_that_no_layer_has_are_refused() -> None:
+    params = TrainParams()
+    wrong = params.model_copy(update={"lora": params.lora.model_copy(update={"targets": ["q_proj", "gate_proj"]})})
+    assert PUBLIC["Llama-2-7B"].trainable(wrong) > 0
+    with pytest.raises(UserError, match=r"gate_proj not in ChatGLM3-6B; expected some of q_proj, k_proj, .*gate_up_proj"):
+        PUBLIC["ChatGLM3-6B"].trainable(wrong)
+
+
+def test_a_local_base_is_planned_from_its_configuration_alone(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    local = BaseParams(source="local", path="here")
+    with pytest.raises(UserError, match=r"here/config.json: missing"):
+        plan.base_shape(local)
+    Path("here").mkdir()
+    shutil.copy(base / "config.json", "here/config.json")
+    assert plan.base_shape(local) == Shape.of(base, "here")
+    sizes = {"padded_vocab_size": 65024, "hidden_size": 4096, "ffn_hidden_size": 13696, "num_layers": 28, "kv_channels": 128}
+    heads = {"num_attention_heads": 32, "multi_query_group_num": 2, "seq_length": 8192, "layernorm_epsilon": 1e-5}
+    write_json(Path("here/config.json"), {"model_type": "chatglm", "add_qkv_bias": True, **sizes, **heads})
+    assert plan.base_shape(local.model_copy(update={"name": "ChatGLM3-6B"})) == PUBLIC["ChatGLM3-6B"]
 
 
 def test_the_plan_of_a_project(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEGALQA_PROCESSES", "1")
     shutil.copy(ROOT / "params.yaml", "params.yaml")
     with pytest.raises(UserError, match=r"data/splits/train.jsonl: missing; -> dvc repro split"):
         plan.main([])
     write_jsonl(Path("data/splits/train.jsonl"), conversations(40))
     write_jsonl(Path("data/splits/dev.jsonl"), conversations(5))
     plan.main([])
-    assert "about " in capsys.readouterr().out  # the packaged base is not here yet: tokens by characters
+    said = capsys.readouterr().out
+    assert "about " in said and "0.49 billion" in said  # the packaged base is not here yet: tokens by characters
+    with pytest.raises(UserError, match=r"models/base: missing; expected a base to run two steps with; -> dvc repro base"):
+        plan.main(["--calibrate"])
     shutil.copytree(base, "models/base")
     plan.main([])
+    assert "about " in capsys.readouterr().out  # another base than the one that the params name
+    text = Path("params.yaml").read_text(encoding="utf-8").replace("source: packaged", "source: local")
+    Path("params.yaml").write_text(text.replace("path: null", "path: models/base", 1), encoding="utf-8")
+    plan.main(["--calibrate"])
     said = capsys.readouterr().out
     assert "data       40 samples, " in said and "about" not in said
+    assert "GB a process, measured in two steps (planned: " in said and "tokens/s (measured in two steps)" in said
     assert "verdict    fits" in said and "GLM-130B, 130." in said

@@ -225,10 +225,16 @@ def test_a_loss_that_is_no_number_stops_the_training_with_the_step_named(make_jo
     assert job.checkpoints.newest_whole() == (None, [])
 
 
-def test_patience_ends_a_training_that_gets_no_better(make_job: MakeJob) -> None:
-    outcome = finished(make_job(learning_rate=0.3, patience=1, schedule="constant", checks=12))
-    assert outcome.step < outcome.steps == 12
+@pytest.mark.parametrize(("best_by", "best"), [("dev_loss", min), ("dev_accuracy", max)])
+def test_patience_ends_a_training_that_gets_no_better(
+    make_job: MakeJob, best_by: str, best: Callable[[list[float]], float]
+) -> None:
+    job = make_job(learning_rate=0.3, patience=1, schedule="constant", checks=12, best_by=best_by)
+    outcome = finished(job)
+    scores = {row["step"]: row[best_by] for row in read_log(job.folder / LOG) if row["step"] and best_by in row}
+    assert outcome.step == len(scores) < outcome.steps == 12
     assert outcome.best_step < outcome.step
+    assert scores[outcome.best_step] == getattr(outcome, best_by) == best(list(scores.values()))
 
 
 def test_asked_to_stop_it_saves_and_ends_after_the_step(make_job: MakeJob) -> None:
