@@ -31,8 +31,11 @@ def score(columns: Columns, header: list[str]) -> int:
     return sum(fold(name) in folded for name in wanted(columns).values())
 
 
-def locate(columns: Columns, header: list[str], where: str) -> tuple[dict[str, int], list[str]]:
-    """Role -> position, and notes on names that fit only after folding. Raises UserError with all missing and doubled ones."""
+def locate(columns: Columns, header: list[str], where: str, named: bool) -> tuple[dict[str, int], list[str]]:
+    """Role -> position, and notes on names that fit only after folding. Raises UserError with all missing and doubled ones.
+
+    ``named``: the header is one for certain (JSON, Parquet), not the first line of a CSV, which may be data already.
+    """
     positions: dict[str, int] = {}
     notes: list[str] = []
     missing: dict[str, str] = {}
@@ -50,14 +53,14 @@ def locate(columns: Columns, header: list[str], where: str) -> tuple[dict[str, i
         else:
             missing[role] = name
     if missing:
-        problems.append(_missing(missing, header, where))
+        problems.append(_missing(missing, header, where, named))
     if problems:
         raise UserError(problems)
     return positions, notes
 
 
-def _missing(missing: dict[str, str], header: list[str], where: str) -> Problem:
-    if not any(fold(name) in {fold(n) for names in COMMON_NAMES.values() for n in names} for name in header):
+def _missing(missing: dict[str, str], header: list[str], where: str, named: bool) -> Problem:
+    if not named and not any(fold(name) in {fold(n) for names in COMMON_NAMES.values() for n in names} for name in header):
         shown = ", ".join(f"{len(name)} characters" for name in header[:8])
         found = f"no header: the first line ({len(header)} cells of {shown}) names none of {', '.join(missing.values())}"
         return Problem(where, found, "a first line with the column names", "add one, or name the columns in data.columns")

@@ -200,7 +200,7 @@ class _Builder:
                 self._positions = {"question": 0, "reply": 1}
             else:
                 header = [str(name) for name in row.cells]
-                self._positions, self.notes = columns.locate(self._params.columns, header, self._where)
+                self._positions, self.notes = columns.locate(self._params.columns, header, self._where, self.typed)
             self._picked = itemgetter(*self._positions.values())
             return
         self.last = row.record

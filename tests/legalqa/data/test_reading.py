@@ -258,6 +258,11 @@ class TestOtherFormats:
         joined = "\\n".join([json.dumps(record)] * 3)
         assert "the two characters \\ and n" in _refused(read, joined, name="qa.jsonl")
 
+    def test_fields_of_other_names_are_listed(self, read: Reader) -> None:
+        said = _refused(read, '{"prompt": "问", "answer": "答"}', name="qa.jsonl")
+        assert "the file has prompt, answer" in said
+        assert "reply: answer" in said
+
     def test_a_missing_field_is_named(self, read: Reader) -> None:
         rows = [
             '{"title": "问", "question": "", "reply": "答", "is_best": 1}',
