@@ -1,7 +1,8 @@
 """Speed and memory of the train stage with the base in models/base; the last line is JSON.
 
-160 questions and answers of 140 tokens on average, half of them answer, one epoch, LoRA r=16 on all linear layers; against a plain Hugging Face
-Trainer with padded batches, and against LLaMA-Factory when LEGALQA_LLAMAFACTORY_PYTHON names a Python that has it.
+160 questions and answers of 140 tokens on average, half of them answer, one epoch, LoRA r=16 on all linear layers; against a
+plain Hugging Face Trainer with padded batches, and against LLaMA-Factory when LEGALQA_LLAMAFACTORY_PYTHON names a Python that
+has it.
 """
 
 import csv

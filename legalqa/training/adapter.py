@@ -32,6 +32,11 @@ def summary(train: Samples, dev: Samples, job: Job) -> str:
         lines += [f"{name}: {len(found)} {what}, records {_some(found)}" for what, found in cuts.items() if found]
     if job.resume:
         lines.append(f"goes on from checkpoint-{job.resume}")
+    elif others := job.checkpoints.unfinished_others():
+        lines.append(
+            "starts anew; checkpoints of trainings with other data, params, base or code are not used, and can be removed:"
+        )
+        lines += [f"  {folder}" for folder in others]
     return "\n".join(lines)
 
 

@@ -44,6 +44,11 @@ class Checkpoints:
             if mark.parent != self.folder:
                 shutil.rmtree(mark.parent, ignore_errors=True)
 
+    def unfinished_others(self) -> list[Path]:
+        """Folders of trainings of other data, params, base or code that ended before they were published."""
+        folders = {checkpoint.parent for checkpoint in self.folder.parent.glob("*/checkpoint-*")}
+        return sorted(folder for folder in folders if folder != self.folder and not (folder / FINISHED).exists())
+
     def step_folder(self, step: int) -> Path:
         """Where the checkpoint of a step stands; the Trainer uses the same name."""
         return self.folder / f"checkpoint-{step}"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from legalqa.files import read_json, write_json
 from legalqa.params import TrainParams
 from legalqa.problems import Problem, UserError
+from legalqa.training import zero
 from legalqa.training.checkpoints import Checkpoints
 from legalqa.training.machine import PROCESSES, Machine, detect
 from legalqa.training.packing import Samples
@@ -82,6 +83,7 @@ def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapp
     """
     checkpoints = Checkpoints.of(key)
     machine = detect(params.precision, max(1, min(params.batch, len(splits[TRAIN]))))
+    zero.settings(params, machine)  # refused here, before anything is started
     if machine.host_rank:
         return Job(params=params, machine=machine, base=base.resolve(), folder=checkpoints.folder, pad_id=pad_id)
     checkpoints.start()

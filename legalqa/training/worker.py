@@ -9,13 +9,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from legalqa.files import read_json
 from legalqa.problems import Problem, UserError
+from legalqa.training import zero
 from legalqa.training.job import DEV, LOG, STOP, TRAIN, Job, Outcome
 from legalqa.training.launch import wait_for_end_of_launcher
 from legalqa.training.packing import Samples, lay_out, plan_steps
-
-DEEPSPEED_FILES = Path(__file__).resolve().parents[2] / "conf" / "deepspeed"
 
 
 def main(folder: Path) -> None:
@@ -94,7 +92,7 @@ def _arguments(job: Job, steps: int, accumulation: int) -> Any:
     params = job.params
     arguments = TrainingArguments(
         output_dir=str(job.folder),
-        deepspeed=_deepspeed(job),
+        deepspeed=zero.settings(params, job.machine),
         use_cpu=job.machine.device == "cpu",
         bf16=job.machine.precision == "bf16",
         seed=params.seed,
@@ -127,16 +125,6 @@ def _arguments(job: Job, steps: int, accumulation: int) -> Any:
         dist_backend="gloo" if job.machine.device == "cpu" else "nccl"
     )  # ZeRO-3 asks for it while loading
     return arguments
-
-
-def _deepspeed(job: Job) -> dict[str, Any]:
-    config: dict[str, Any] = read_json(DEEPSPEED_FILES / f"zero{job.params.zero}.json")
-    if job.machine.precision == "fp32":
-        config.pop("data_types", None)
-    places = {"none": [], "optimizer": ["offload_optimizer"], "parameters": ["offload_optimizer", "offload_param"]}
-    for place in places[job.params.offload]:
-        config["zero_optimization"][place] = {"device": "cpu", "pin_memory": job.machine.device == "cuda"}
-    return config
 
 
 def _model(job: Job) -> tuple[Any, Any, int]:
