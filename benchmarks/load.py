@@ -41,11 +41,18 @@ class Client:
         self._body["stream_options"] = {"include_usage": True}
         self._began = time.monotonic()
 
-    async def ask(self, question: str) -> Sample:
-        """Ask and read the stream to its end."""
+    async def leave(self, question: str) -> None:
+        """Ask, and go away with the first event."""
+        body = self._body | {"messages": [{"role": "user", "content": question}]}
+        async with self._http.stream("POST", "/v1/chat/completions", json=body) as response:
+            async for _ in response.aiter_lines():
+                return
+
+    async def ask(self, question: str, **more: object) -> Sample:
+        """Ask and read the stream to its end; ``more`` goes into the body."""
         begun = last = time.monotonic()
         sample = Sample(begun - self._began)
-        body = self._body | {"messages": [{"role": "user", "content": question}]}
+        body = self._body | {"messages": [{"role": "user", "content": question}]} | more
         try:
             async with self._http.stream("POST", "/v1/chat/completions", json=body) as response:
                 sample.source = response.headers.get("x-answer-source", "")

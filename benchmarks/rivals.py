@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -39,6 +40,11 @@ class Server:
     def engine_pid(self) -> int:
         """The process that holds our model."""
         return int(httpx.get(f"{self.url}/info", timeout=10).json()["engine"]["pid"])
+
+    def resident_bytes(self) -> int:
+        """Memory of the server and all its children."""
+        parent = psutil.Process(self.process.pid)
+        return sum(one.memory_info().rss for one in [parent, *parent.children(recursive=True)])
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The service under load: speed against three rivals, three times too much, and faults. A table, a picture, a line of JSON.
 
 `.venv/bin/python benchmarks/serving.py --bundle models/bundle` measures what needs nothing else; `--llamacpp-python` names the
-Python of an environment with xllamacpp, `--gguf` the file it runs. All in one run, one server at a time, loopback only.
+Python of an environment with xllamacpp, `--gguf` the file it runs. One server at a time, loopback only. With `--keep FILE` a
+run may be cut in parts (`--only`, `--servers`, `--kinds`): each adds its figures to the file, and shows all that are there.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from serving.library import CANNED  # noqa: E402
 NEW_TOKENS = 64
 AT_ONCE = (1, 8, 16)
 PLAIN = {"knowledge": "never"}  # the rivals look nothing up
+SERVERS = ("ours", "ours, other weights", "adaptive batching", "llama.cpp", "transformers serve")
+KINDS = ("kill", "stop", "slow")
 
 
 def questions(number: int) -> list[str]:
@@ -88,7 +91,7 @@ async def overload(server: rivals.Server, seconds: float) -> dict[str, Any]:
         "turned_away_p50_ms": 1000 * quantile([sample.whole_s for sample in others], 0.5),
         "turned_away_p99_ms": 1000 * quantile([sample.whole_s for sample in others], 0.99),
         "other_5xx": sum(sample.status >= 500 and sample.status != 503 for sample in under),
-        "unanswered": sum(sample.status == 0 for sample in under),
+        "unanswered_at_3x": sum(sample.status == 0 for sample in under),
     }
     by = Counter(sample.source or str(sample.status) for sample in under)
     print(
@@ -150,11 +153,11 @@ class Faults:
         await client.close()
 
 
-async def faults(server: rivals.Server, bundle: Bundle, per_s: float, times: int) -> dict[str, Any]:
+async def faults(server: rivals.Server, bundle: Bundle, per_s: float, times: int, kinds: Sequence[str]) -> dict[str, Any]:
     """Under steady load: is everybody answered, is every label true, how soon is it noticed, how soon is it over."""
     known = {passage.text for passage in Knowledge.load(bundle.knowledge).passages} | {CANNED}
-    found: dict[str, Any] = {"unanswered": 0, "mislabelled": 0, "detect_s": 0.0, "fallback_p99_ms": 0.0, "recover_s": 0.0}
-    for kind in ("kill", "stop", "slow"):
+    found: dict[str, Any] = {}
+    for kind in kinds:
         client = Client(server.url, server.model, NEW_TOKENS, PLAIN)
         script = Faults(server)
         zero = time.monotonic()
@@ -164,12 +167,13 @@ async def faults(server: rivals.Server, bundle: Bundle, per_s: float, times: int
         generated = [sample for sample in samples if sample.source == "tuned"]
         truly = {sample.text for sample in quoted if sample.text.split("：", 1)[-1] in known or sample.text in known}
         mislabelled = sum(sample.text not in truly for sample in quoted) + sum(sample.text in known for sample in generated)
-        detected, after = [], []
+        detected, calls, after = [], [], []
         for _, begun, ended in script.begun:
             during = sorted((s for s in quoted if begun - zero <= s.at <= ended - zero + 30), key=lambda s: s.at + s.whole_s)
             if during:
                 noticed = during[0].at + during[0].whole_s
                 detected.append(noticed - (begun - zero))
+                calls.append(sum(begun - zero <= s.at < noticed for s in samples))
                 after += [s.whole_s for s in during if noticed < s.at < ended - zero]
         line = {
             "asked": len(samples),
@@ -177,16 +181,70 @@ async def faults(server: rivals.Server, bundle: Bundle, per_s: float, times: int
             "unanswered": sum(sample.status not in (200, 429, 503) and not sample.text for sample in samples),
             "broken_off": sum(sample.status == 0 and bool(sample.text) for sample in samples),
             "mislabelled": mislabelled,
+            "faults": len(script.begun),
+            "detected": len(detected),
             "detect_s": max(detected, default=0.0),
+            "detect_calls": max(calls, default=0),
             "fallback_p99_ms": 1000 * quantile(after, 0.99),
             "recover_s": max(script.recovered_s, default=0.0),
         }
         print(f"  {kind}: {line}", flush=True)
-        found["unanswered"] += line["unanswered"]
-        found["mislabelled"] += line["mislabelled"]
-        for name in ("detect_s", "fallback_p99_ms", "recover_s"):
-            found[name] = max(found[name], line[name])
+        found[kind] = line
+    return {"faults": found}
+
+
+async def memory(server: rivals.Server, number: int = 500) -> dict[str, Any]:
+    """Resident memory of all our processes before and after mixed requests: of any length, broken off, and faulty ones."""
+    chance = random.Random(2)
+    client = Client(server.url, server.model, NEW_TOKENS, {})
+
+    async def one() -> None:
+        kind = chance.random()
+        if kind < 0.1:
+            await client.leave(chance.choice(texts))
+        elif kind < 0.15:
+            await client.ask("")
+        else:
+            await client.ask(chance.choice(texts) * chance.randint(1, 6), max_tokens=chance.randint(1, NEW_TOKENS))
+
+    async def run(left: int) -> None:
+        free = asyncio.Semaphore(16)
+
+        async def bounded() -> None:
+            async with free:
+                await one()
+
+        await asyncio.gather(*(bounded() for _ in range(left)))
+
+    texts = questions(40)
+    await run(100)  # every buffer and every slot has been used once
+    before = server.resident_bytes()
+    await run(number)
+    after = server.resident_bytes()
+    await client.close()
+    found = {"memory_before_mb": before / 1e6, "memory_after_mb": after / 1e6, "memory_growth": after / before - 1}
+    print(f"  {number} mixed requests: {found}", flush=True)
     return found
+
+
+def parity(bundle: Bundle, weights: str, number: int = 50) -> dict[str, Any]:
+    """Greedy tokens of requests one by one against the same all at once."""
+    from legalqa.engine.interface import GenerationRequest
+    from legalqa.engine.transformers_engine import TransformersEngine
+    from legalqa.records import Message
+
+    engine = TransformersEngine(bundle.base, bundle.adapter, bundle.prompt, weights=weights)  # type: ignore[arg-type]
+    engine.start()
+    asked = [
+        GenerationRequest(bundle.prompt.completion([Message(role="user", content=text)]), NEW_TOKENS)
+        for text in questions(number)
+    ]
+    alone = [engine.generate_many([request])[0].token_ids for request in asked]
+    together = [completion.token_ids for completion in engine.generate_many(asked)]
+    engine.stop()
+    same = sum(map(tuple.__eq__, alone, together))
+    print(f"  the same tokens alone and in company: {same} of {number}", flush=True)
+    return {"same_tokens": same, "same_tokens_of": number}
 
 
 def picture(path: Path, measured: dict[str, dict[int, dict[str, float]]]) -> None:
@@ -213,45 +271,72 @@ def main() -> None:
     parser.add_argument("--weights", default="int8", help="of our engine; the other of int8 and bf16 is measured too")
     parser.add_argument("--llamacpp-python", type=Path)
     parser.add_argument("--gguf", type=Path)
-    parser.add_argument("--transformers-serve", action="store_true")
-    parser.add_argument("--only", default="speed,overload,faults")
+    parser.add_argument("--only", default="speed,overload,faults,memory,parity")
+    parser.add_argument("--servers", default=";".join(SERVERS), help="to compare, separated by ';'")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="of faults")
     parser.add_argument("--faults", type=int, default=20, help="of each kind")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each overload run")
+    parser.add_argument("--keep", type=Path, help="a JSON file that takes the figures of all parts")
     given = parser.parse_args()
     bundle = Bundle.open(given.bundle.resolve(), verify=False)
-    wanted = given.only.split(",")
-    measured: dict[str, dict[int, dict[str, float]]] = {}
-    result: dict[str, Any] = {"weights": given.weights, "cpus": os.cpu_count()}
+    wanted, servers = given.only.split(","), given.servers.split(";")
+    kept = json.loads(given.keep.read_text(encoding="utf-8")) if given.keep and given.keep.exists() else {}
+    measured: dict[str, dict[int, dict[str, float]]] = {
+        name: {int(at_once): values for at_once, values in by_load.items()} for name, by_load in kept.get("speed", {}).items()
+    }
+    result: dict[str, Any] = kept.get("result", {}) | {"weights": given.weights, "cpus": os.cpu_count()}
 
-    def race(name: str, starting: AbstractContextManager[rivals.Server], extra: dict[str, object]) -> None:
-        print(name, flush=True)
-        with starting as server:
-            measured[name] = asyncio.run(speed(server, extra))
+    def keep() -> None:
+        if given.keep:
+            given.keep.write_text(json.dumps({"speed": measured, "result": result}, ensure_ascii=False), encoding="utf-8")
 
-    def against(work: Callable[[rivals.Server], Awaitable[dict[str, Any]]]) -> None:
+    def race(name: str, starting: Callable[[], AbstractContextManager[rivals.Server]], extra: dict[str, object]) -> None:
+        if name in servers:
+            print(name, flush=True)
+            with starting() as server:
+                measured[name] = asyncio.run(speed(server, extra))
+            keep()
+
+    def against(work: Callable[[rivals.Server], Coroutine[Any, Any, dict[str, Any]]]) -> dict[str, Any]:
         with rivals.ours(bundle.folder, given.weights) as server:
-            result.update(asyncio.run(work(server)))  # type: ignore[arg-type]
+            return asyncio.run(work(server))
 
     if "speed" in wanted:
-        race("ours", rivals.ours(bundle.folder, given.weights, patient=True), PLAIN)
         other = "bf16" if given.weights == "int8" else "int8"
-        race(f"ours {other}", rivals.ours(bundle.folder, other, patient=True), PLAIN)
-        race("adaptive batching", rivals.adaptive(bundle.folder), {})
+        race("ours", lambda: rivals.ours(bundle.folder, given.weights, patient=True), PLAIN)
+        race("ours, other weights", lambda: rivals.ours(bundle.folder, other, patient=True), PLAIN)
+        race("adaptive batching", lambda: rivals.adaptive(bundle.folder), {})
         if given.llamacpp_python and given.gguf:
-            race("llama.cpp", rivals.llamacpp(given.llamacpp_python, given.gguf, max(AT_ONCE)), {})
-        if given.transformers_serve:
-            race("transformers serve", rivals.transformers_serve(bundle.base), {})
+            race("llama.cpp", lambda: rivals.llamacpp(given.llamacpp_python, given.gguf, max(AT_ONCE)), {})
+        race("transformers serve", lambda: rivals.transformers_serve(bundle.base), {})
         table(measured)
         picture(ROOT / "reports/benchmarks/serving.png", measured)
     peak = measured.get("ours", {}).get(16, {}).get("answers_per_s", 1.0)
     if "overload" in wanted:
         print("three times too much", flush=True)
-        against(lambda server: overload(server, given.seconds))
+        result |= against(lambda server: overload(server, given.seconds))
+    if "memory" in wanted:
+        print("memory", flush=True)
+        result |= against(memory)
+    if "parity" in wanted:
+        print("parity", flush=True)
+        result |= parity(bundle, given.weights)
     if "faults" in wanted:
         print("faults", flush=True)
-        against(lambda server: faults(server, bundle, max(peak / 2, 0.2), given.faults))
-    result |= ratios(measured)
-    print(json.dumps(result, ensure_ascii=False))
+        kinds = given.kinds.split(",")
+        found = against(lambda server: faults(server, bundle, max(peak / 2, 0.2), given.faults, kinds))
+        result["faults"] = result.get("faults", {}) | found["faults"]
+    keep()
+    print(json.dumps(result | ratios(measured) | worst(result.get("faults", {})), ensure_ascii=False))
+
+
+def worst(by_kind: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Over all kinds of faults: sums of what must not happen, the longest of each time; None for what was not measured."""
+    sums, longest = ("unanswered", "mislabelled"), ("detect_s", "fallback_p99_ms", "recover_s")
+    lines = list(by_kind.values())
+    return {name: sum(line[name] for line in lines) if lines else None for name in sums} | {
+        name: max(line[name] for line in lines) if lines else None for name in longest
+    }
 
 
 def table(measured: dict[str, dict[int, dict[str, float]]]) -> None:

@@ -305,6 +305,7 @@ class ServeParams(Block):
     knowledge: Literal["always", "auto", "never"] = "auto"
     passages: int = Key(2, ge=1, le=10)
     passage_tokens: int = Key(400, gt=0)
+    agent: Literal["auto", "never"] = "never"
     auto_score: float = Key(0.3, ge=0, le=1)
     default_new_tokens: int = Key(256, gt=0)
     max_new_tokens: int = Key(1024, gt=0)

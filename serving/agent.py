@@ -1,7 +1,9 @@
 """The agent: a small bounded loop that decides from the question what to look up before the model answers.
 
-At most three look-ups, each with its own time, none of which can fail the answer: articles, past answers, and an HTTP source
-of passages where one is configured and the first two found little. What it did stands in the answer's `legalqa` object.
+At most three look-ups, each with its own time, none of which can fail the answer. With `serve.agent: auto` the model asks for
+them itself, where it was taught to call tools (serving.tools); else, and when it asks for none, scores decide: articles, past
+answers, and an HTTP source of passages where one is configured and the first two found little. What was done stands in the
+answer's `legalqa` object. The answer itself is always written from the prompt that the model was trained and scored with.
 """
 
 import asyncio
@@ -16,12 +18,20 @@ from legalqa.engine.interface import GenerationRequest
 from legalqa.grounding import grounded
 from legalqa.params import ServeParams
 from legalqa.prompt import Prompt
+from legalqa.records import Message
+from serving import tools
 from serving.answers import Ask, Quote, Step
 from serving.library import Library, quote
 
 log = logging.getLogger("legalqa.agent")
 
 STEP_S = 1.0
+STEPS = 3
+DECIDE_S = 4.0
+DECIDE_TOKENS = 128  # a call takes about forty
+
+
+Write = Callable[[GenerationRequest], Awaitable[str]]
 
 
 @dataclass(frozen=True)
@@ -42,29 +52,63 @@ class Agent:
         self._passages_url = passages_url
         self._http = httpx.AsyncClient(timeout=STEP_S)
 
-    async def gather(self, ask: Ask) -> Findings:
-        """Run the loop; empty when the question's ``knowledge`` is "never"."""
+    async def gather(self, ask: Ask, write: Write) -> Findings:
+        """Run the loop; empty when the question's ``knowledge`` is "never". ``write`` has the model write for a request."""
         if ask.knowledge == "never":
             return Findings()
+        if self._params.agent == "auto" and self._prompt and tools.known_to(self._prompt):
+            found = await self._by_calls(ask, self._prompt, write)
+            if found.steps:
+                return found
+        return await self._by_scores(ask)
+
+    async def _by_calls(self, ask: Ask, prompt: Prompt, write: Write) -> Findings:
+        """The model decides what to look up, one call at a time, until it calls no more."""
         steps: list[Step] = []
         quotes: list[Quote] = []
-        tools: list[tuple[str, Callable[[str], Awaitable[list[Quote]]]]] = [
-            ("search_statutes", self._statutes),
-            ("search_answers", self._answers),
-        ]
-        if self._passages_url:
-            tools.append(("passages_api", self._api))
-        for name, tool in tools:
-            if name == "passages_api" and any(found.score >= self._params.auto_score for found in quotes):
+        names = [name for name in tools.TOOLS if name != "passages_api" or self._passages_url]
+        messages = [Message(role="system", content=tools.instructions(names)), Message(role="user", content=ask.question)]
+        while len(steps) < STEPS:
+            request = GenerationRequest(
+                prompt.completion(messages), DECIDE_TOKENS, deadline=ask.deadline, id=ask.id, messages=tuple(messages)
+            )
+            try:
+                async with asyncio.timeout(min(DECIDE_S, ask.seconds_left / 4)):
+                    said = await write(request)
+            except TimeoutError:
                 break
-            began = time.monotonic()
-            found = await self._within(tool(ask.question), ask)
-            best = max((one.score for one in found), default=0.0)
-            steps.append(Step(name, ask.question, len(found), best, round(time.monotonic() - began, 4)))
-            quotes += found
+            call = tools.call_in(said, names)
+            if call is None or (call.tool, call.query) in [(step.tool, step.query) for step in steps]:
+                break
+            found = await self._step(call.tool, call.query, self._called(call), ask, steps)
+            quotes += [one for one in found if one not in quotes]
+            messages += [Message(role="assistant", content=said), Message(role="user", content=tools.response(found))]
+        return Findings(steps, self._near(ask, quotes))
+
+    async def _by_scores(self, ask: Ask) -> Findings:
+        steps: list[Step] = []
+        quotes = await self._step("search_statutes", ask.question, self._statutes(ask.question), ask, steps)
+        quotes += await self._step("search_answers", ask.question, self._answers(ask.question), ask, steps)
+        if self._passages_url and not any(found.score >= self._params.auto_score for found in quotes):
+            quotes += await self._step("passages_api", ask.question, self._api(ask.question), ask, steps)
+        return Findings(steps, self._near(ask, quotes))
+
+    async def _step(self, tool: str, query: str, work: Awaitable[list[Quote]], ask: Ask, steps: list[Step]) -> list[Quote]:
+        began = time.monotonic()
+        found = await self._within(work, ask)
+        best = max((one.score for one in found), default=0.0)
+        steps.append(Step(tool, query, len(found), best, round(time.monotonic() - began, 4)))
+        return found
+
+    def _near(self, ask: Ask, quotes: Sequence[Quote]) -> list[Quote]:
         least = self._params.auto_score if ask.knowledge == "auto" else 0.0
-        near = sorted((one for one in quotes if one.score >= least), key=lambda one: -one.score)
-        return Findings(steps, self._fitting(near))
+        return self._fitting(sorted((one for one in quotes if one.score >= least), key=lambda one: -one.score))
+
+    async def _called(self, call: tools.Call) -> list[Quote]:
+        if call.tool == "get_article":
+            return self._library.article(call.arguments["law"], call.arguments["number"])
+        searches = {"search_statutes": self._statutes, "search_answers": self._answers, "passages_api": self._api}
+        return await searches[call.tool](call.query)
 
     def request(self, ask: Ask, findings: Findings) -> GenerationRequest:
         """The model's request, its last question preceded by the passages found."""

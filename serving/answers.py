@@ -10,7 +10,7 @@ from legalqa.records import Message
 Source = Literal["tuned", "endpoint", "knowledge", "canned"]
 """Who answered: the served model, another endpoint, the knowledge index word for word, or the fixed text."""
 
-Reason = Literal["", "operator", "no_model", "loading", "unavailable", "error", "breaker_open", "overload", "deadline"]
+Reason = Literal["", "operator", "no_model", "loading", "unavailable", "slow", "error", "breaker_open", "overload", "deadline"]
 """Why an answer does not come from the served model; "" when it does."""
 
 Use = Literal["always", "auto", "never"]

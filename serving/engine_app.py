@@ -19,13 +19,15 @@ from starlette.routing import Route
 
 from legalqa.engine.interface import Engine, GenerationRequest, Health
 from legalqa.problems import UserError
+from legalqa.records import Message
 from serving import wire
 from serving.engines import open_engine
 from serving.settings import Settings, load_settings
 
 log = logging.getLogger("legalqa.engine")
 
-WARM_UP = GenerationRequest(prompt_ids=(), max_new_tokens=8, id="warm-up")
+QUESTION = Message(role="user", content="您好，请问试用期最长可以约定多久？")
+WARM_UP = GenerationRequest(prompt_ids=(), max_new_tokens=8, id="warm-up", messages=(QUESTION,))
 DRAIN_S = 20.0
 
 
@@ -43,7 +45,7 @@ class EngineHost:
         try:
             engine = self._open_engine(load_settings())
             engine.start()
-            prompt_ids = engine.prompt.encode("您好，请问试用期最长可以约定多久？")
+            prompt_ids = engine.prompt.completion(WARM_UP.messages)
             warm = engine.generate_many([replace(WARM_UP, prompt_ids=prompt_ids)])[0]
             if warm.finish_reason == "error":
                 raise RuntimeError(f"the first generation failed: {warm.error}")

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -20,11 +20,14 @@ from legalqa.engine.interface import Capabilities, Delta, GenerationRequest, Hea
 from legalqa.params import ServeParams
 from serving import wire
 from serving.answers import Reason
+from serving.pace import Pace
 
 log = logging.getLogger("legalqa.gateway")
 
 ASK_EVERY_S = 0.5
 ANSWER_WITHIN_S = 1.5
+CANARY_EVERY_S = 1.0  # a slow engine gets no questions, so a few tokens of our own find out when it is over
+CANARY_TOKENS = 4
 MISSES = 2  # so many unanswered questions in a row, and the engine counts as gone
 UNKNOWN = wire.Status("loading", Health(alive=False, ready=False))
 
@@ -53,6 +56,10 @@ class EngineClient:
         self._heard = time.monotonic()
         self._scopes: dict[asyncio.Timeout, float] = {}  # what waits for the engine, and since when
         self._watch: asyncio.Task[None] | None = None
+        self._pace = Pace()
+        self._canary: asyncio.Task[None] | None = None
+        self._canary_ids: Sequence[int] = ()
+        self._canary_at = 0.0
 
     def start(self) -> None:
         """Begin to watch."""
@@ -60,9 +67,10 @@ class EngineClient:
 
     async def close(self) -> None:
         """Watch no more and hang up."""
-        if self._watch:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        tasks = [task for task in (self._watch, self._canary) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._http.aclose()
 
     @property
@@ -86,10 +94,13 @@ class EngineClient:
             return "no_model"
         if not self._status.health.ready:
             return "loading"
-        return "unavailable" if self._stuck else ""
+        if self._stuck:
+            return "unavailable"
+        return "slow" if self._pace.slow else ""
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         """Deltas as they come; closing this closes the connection, and so cancels the request. Raises EngineLostError."""
+        self._canary_ids = request.prompt_ids[:CANARY_TOKENS]
         try:
             with self._let_go() as first:
                 async with first:
@@ -140,6 +151,7 @@ class EngineClient:
                 log.info("engine back (%s)", was)
                 self._on_back()
             self._end_if_hung()
+            self._send_canary()
             await asyncio.sleep(ASK_EVERY_S)
 
     async def _ask(self) -> None:
@@ -149,17 +161,33 @@ class EngineClient:
             self._misses = 0
             if not self._stuck:
                 self._heard = time.monotonic()
+            self._pace.heard(self._status.health.step_s)
             if self._status.state == "failed" and before.state != "failed":
                 log.error("engine: %s", self._status.problem)
         except (httpx.HTTPError, ValidationError) as error:
             self._misses += 1
             self._heed(error)
 
+    def _send_canary(self) -> None:
+        now = time.monotonic()
+        idle = self._canary is None or self._canary.done()
+        if idle and self.unavailable() == "slow" and now > self._canary_at + CANARY_EVERY_S:
+            self._canary_at = now
+            self._canary = asyncio.create_task(self._sing(), name="canary")
+
+    async def _sing(self) -> None:
+        try:
+            async for _ in self.stream(GenerationRequest(self._canary_ids, CANARY_TOKENS, id="canary")):
+                pass
+        except EngineLostError as error:
+            log.info("canary: %s", error)
+
     def _heed(self, error: Exception) -> None:
         """Who hangs up in the middle has died, and another process comes; its first word will say that it loads."""
         if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) and self._status.state == "ready":
             log.error("the engine process %d has died", self._status.pid)
             self._status = UNKNOWN
+            self._pace = Pace()
 
     def _let_go_of_the_waiting(self) -> None:
         """End what has waited for a while. An engine that shuts down is silent about its health, but finishes its answers."""

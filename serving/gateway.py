@@ -23,7 +23,7 @@ from serving.engine_client import EngineClient
 from serving.engines import open_bundle
 from serving.keys import Keys
 from serving.ladder import Ladder, Rung
-from serving.library import Library
+from serving.library import Library, Remote
 from serving.limits import Limits
 from serving.member import Member
 from serving.settings import Settings, load_settings
@@ -64,7 +64,7 @@ class Gateway:
         """
         settings, params, keys = configuration()
         served = Served.of(settings)
-        library = Library.open([*served.knowledge, settings.knowledge])
+        library = Library.open([*served.knowledge, settings.knowledge], _remote(settings))
         telemetry = Telemetry()
         switch = Switch(settings.mode, settings.switch, settings.audit_log)
 
@@ -107,7 +107,7 @@ class Gateway:
         await self.engine.close()
         await self.agent.close()
         await self.limits.close()
-        self.library.close()
+        await self.library.close()
 
     @property
     def problems(self) -> list[str]:
@@ -190,6 +190,16 @@ class Served:
             problem = f"the bundle is damaged: {type(error).__name__}: {error}; -> dvc checkout, or promote it again"
         log.error("answers come without the model: %s", problem)
         return cls(knowledge=knowledge, problem=problem)
+
+
+def _remote(settings: Settings) -> Remote | None:
+    """The Qdrant server that LEGALQA_QDRANT_URL names."""
+    if not settings.qdrant_url:
+        return None
+    from legalqa.knowledge.qdrant import QdrantPassages
+
+    key = settings.qdrant_api_key
+    return QdrantPassages.at(settings.qdrant_url, key.get_secret_value() if key else "")
 
 
 def _engine_url(settings: Settings) -> str:

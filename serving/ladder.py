@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from legalqa.engine.interface import GenerationRequest
 from serving.agent import Agent, Findings
@@ -42,6 +43,14 @@ class Rung:
             reasons.append(begun)
         return reasons[0] if reasons else "no_model"
 
+    async def text(self, ask: Ask, request: GenerationRequest) -> str:
+        """A whole text that is not for the client; "" when there is none."""
+        begun = await self.begin(ask, request)
+        if not isinstance(begun, Started):
+            return ""
+        async with aclosing(begun.deltas()) as deltas:
+            return "".join([delta.text async for delta in deltas])
+
 
 class Ladder:
     """Answers every question, or raises RefusedError where only the model's own answer would do."""
@@ -60,7 +69,8 @@ class Ladder:
             raise RefusedError(503, "draining", "this server is being shut down; ask another one", 5.0)
         reason: Reason = "operator"
         if mode in ("auto", "llm_only"):
-            findings = await self._agent.gather(ask) if any(not rung.closed for rung in self._rungs) else Findings()
+            open_rung = next((rung for rung in self._rungs if not rung.closed), None)
+            findings = await self._agent.gather(ask, partial(open_rung.text, ask)) if open_rung else Findings()
             request = self._agent.request(ask, findings)
             for rung in self._rungs:
                 begun = await rung.begin(ask if rung is self._rungs[0] else ask.with_time_for_another(), request)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from legalqa.knowledge.citations import check
 from legalqa.knowledge.passages import Kind
@@ -26,21 +26,35 @@ DISCLAIMER = "以上内容仅供参考，不构成法律意见；具体案件请
 AI_LABEL = "内容由人工智能生成"
 
 
+class Remote(Protocol):
+    """A server of passages, such as `legalqa.knowledge.qdrant.QdrantPassages`."""
+
+    async def search(self, query: str, k: int, kind: Kind | None) -> list[Hit]:
+        """The best passages."""
+        ...
+
+    async def close(self) -> None:
+        """Hang up."""
+        ...
+
+
 class Library:
     """Search, quotation, articles. Without an index it finds nothing, and says so in ``problem``."""
 
-    def __init__(self, knowledge: Knowledge | None, problem: str = "") -> None:
+    def __init__(self, knowledge: Knowledge | None, problem: str = "", remote: Remote | None = None) -> None:
+        """``remote`` is searched instead of the index, as long as it answers."""
         self.knowledge = knowledge
         self.problem = problem
+        self._remote = remote
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="knowledge")
 
     @classmethod
-    def open(cls, folders: Iterable[Path]) -> "Library":
+    def open(cls, folders: Iterable[Path], remote: Remote | None = None) -> "Library":
         """The first folder that holds a whole index."""
         problems: list[str] = []
         for folder in folders:
             try:
-                return cls(Knowledge.load(folder))
+                return cls(Knowledge.load(folder), remote=remote)
             except UserError as error:
                 problems.append(str(error))
             except Exception as error:  # an index of another version: the model can still answer, and the fixed text
@@ -48,7 +62,7 @@ class Library:
                 problems.append(f"{folder}: {type(error).__name__}: {error}")
         problem = "; ".join(problems) or "no bundle"
         log.error("no knowledge index, only the fixed text can stand in for the model: %s", problem)
-        return cls(None, problem)
+        return cls(None, problem, remote)
 
     @property
     def statutes(self) -> Statutes | None:
@@ -57,9 +71,24 @@ class Library:
 
     async def search(self, query: str, k: int, kind: Kind) -> list[Hit]:
         """The best passages of one kind."""
+        if self._remote:
+            try:
+                return await self._remote.search(query, k, kind)
+            except Exception as error:  # whatever ails a server: the index is here
+                log.warning("the passages' server gave nothing (%s), the own index is searched", type(error).__name__)
         if not self.knowledge:
             return []
         return await self._in_thread(partial(self.knowledge.search, query, k, kind))
+
+    def article(self, law: str, number: str) -> list[Quote]:
+        """The article in force that is named so, in any of the ways a citation is written; empty when there is none."""
+        if not self.statutes:
+            return []
+        number = number.removeprefix("第").removesuffix("条")
+        articles = [
+            one.article for one in check(f"《{law}》第{number}条", self.statutes) if one.status == "valid" and one.article
+        ]
+        return [Quote("statute", article.name, article.text, article.name, 1.0) for article in articles[:1]]
 
     async def answer(self, question: str) -> KnowledgeAnswer | None:
         """A quotation that answers; None when nothing near enough is known."""
@@ -85,8 +114,10 @@ class Library:
             )
         return list(seen.values())
 
-    def close(self) -> None:
-        """End the threads."""
+    async def close(self) -> None:
+        """Hang up and end the threads."""
+        if self._remote:
+            await self._remote.close()
         self._threads.shutdown(wait=False)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

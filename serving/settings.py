@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     weights: Literal["fp32", "bf16", "int8"] | None = None
     endpoints: Annotated[list[Endpoint], NoDecode, BeforeValidator(_decoded)] = []
     passages_url: str = ""
+    qdrant_url: str = ""
+    qdrant_api_key: SecretStr | None = None
     keys: Path | None = None
     open: bool = False
     admin_token: SecretStr | None = None

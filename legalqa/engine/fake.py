@@ -91,7 +91,7 @@ class FakeEngine:
         """Dead when told so; else by the last step."""
         alive = self._ready and self.fault != "dead"
         age = time.monotonic() - self._last_step if self._running else 0.0
-        return Health(alive=alive, ready=alive, running=self._running, last_step_age_s=age)
+        return Health(alive=alive, ready=alive, running=self._running, last_step_age_s=age, step_s=self.seconds_a_token)
 
     async def _whole(self, request: GenerationRequest) -> Completion:
         deltas = [delta async for delta in self.stream(request)]

@@ -65,7 +65,8 @@ class Health:
     """The truth by progress: an engine with work whose last step is old is stalled, whatever else it says.
 
     ``queued_prompt_tokens`` wait to be read, ``pending_new_tokens`` may still be written for all accepted requests;
-    the rates are moving averages in tokens a second, 0 before the first measurement.
+    the rates are moving averages in tokens a second, ``step_s`` of the seconds of the last few steps that only wrote; all 0
+    before the first measurement.
     """
 
     alive: bool
@@ -77,6 +78,7 @@ class Health:
     pending_new_tokens: int = 0
     prefill_tokens_per_s: float = 0.0
     decode_tokens_per_s: float = 0.0
+    step_s: float = 0.0
 
     def estimate(self, prompt_tokens: int, new_tokens: int, max_batch: int) -> Estimate:
         """How long a request of this size would take behind what is already accepted. Rates unknown yet give 0."""

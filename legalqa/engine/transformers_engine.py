@@ -23,6 +23,7 @@ from legalqa.prompt import Prompt
 CHEAP_ROWS = 8  # a step with so many tokens costs about half more than with one
 PREFILL_TOKENS = 512  # prompts read in one step: more would let the running answers wait
 RATE_MEMORY = 0.9  # of the moving averages of speed
+STEP_MEMORY = 0.7  # of that of a step's seconds, which has to show within a few steps that something is wrong
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class TransformersEngine:
         self._accepting = False
         self._closing = False
         self._last_step = 0.0
-        self._prefill_rate = self._decode_rate = 0.0
+        self._prefill_rate = self._decode_rate = self._step_s = 0.0
 
     @property
     def capabilities(self) -> Capabilities:
@@ -126,6 +127,7 @@ class TransformersEngine:
             pending_new_tokens=sum(s.left for s in running + waiting),
             prefill_tokens_per_s=self._prefill_rate,
             decode_tokens_per_s=self._decode_rate,
+            step_s=self._step_s,
         )
 
     # ------------------------------------------------------------------ callers' side
@@ -221,13 +223,14 @@ class TransformersEngine:
     def _measure(self, prompt_tokens: int, written: int, seconds: float) -> None:
         """Moving averages: steps that read prompts tell the reading speed, the others the writing speed."""
         if prompt_tokens:
-            self._prefill_rate = _moved(self._prefill_rate, prompt_tokens / seconds)
+            self._prefill_rate = _moved(self._prefill_rate, prompt_tokens / seconds, RATE_MEMORY)
         elif written:
-            self._decode_rate = _moved(self._decode_rate, written / seconds)
+            self._decode_rate = _moved(self._decode_rate, written / seconds, RATE_MEMORY)
+            self._step_s = _moved(self._step_s, seconds, STEP_MEMORY)
 
 
-def _moved(average: float, value: float) -> float:
-    return RATE_MEMORY * average + (1 - RATE_MEMORY) * value if average else value
+def _moved(average: float, value: float, memory: float) -> float:
+    return memory * average + (1 - memory) * value if average else value
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, deltas: "asyncio.Queue[Delta]", delta: Delta) -> None:

@@ -6,6 +6,7 @@ search the same thing and need nothing else.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,7 @@ class Knowledge:
         self._answers = answers
         self._articles = len(self.passages) - len(answers)
         self._evidence = evidence
+        self._weighed = lru_cache(maxsize=32)(self._weigh)  # one question is searched several times for one answer
 
     @classmethod
     def build(
@@ -104,6 +106,9 @@ class Knowledge:
         return None
 
     def _scores(self, query: str) -> Vector:
+        return self._weighed(query).copy()
+
+    def _weigh(self, query: str) -> Vector:
         scores: Vector = np.zeros(len(self.passages), dtype=np.float32)
         if words.terms(query):
             found = self._evidence.scores(query)

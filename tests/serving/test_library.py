@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from legalqa.knowledge.passages import Kind
+from legalqa.knowledge.retrieval import Hit
 from serving.library import Library
 from tests.serving.bundles import PROBATION, PROBATION_ANSWER, knowledge
 
@@ -18,7 +20,7 @@ async def test_quotes_and_citations(tmp_path: Path) -> None:
     assert (quotes[0].kind, quotes[0].title) == ("answer", PROBATION)
     twice = library.citations("《中华人民共和国劳动合同法》第十条，又第十条，《中华人民共和国劳动合同法》第九十九条")
     assert [(one["number"], one["status"], "text" in one) for one in twice] == [("10", "valid", True), ("99", "unknown", False)]
-    library.close()
+    await library.close()
 
 
 @pytest.mark.anyio
@@ -31,4 +33,29 @@ async def test_without_a_whole_index_nothing_is_found_and_it_is_said_why(tmp_pat
     assert await library.search(PROBATION, 3, "statute") == []
     assert library.citations(PROBATION_ANSWER) == []
     assert "knowledge" in library.problem
-    library.close()
+    await library.close()
+
+
+class _Remote:
+    def __init__(self, hits: list[Hit] | None) -> None:
+        self._hits = hits
+
+    async def search(self, query: str, k: int, kind: Kind | None) -> list[Hit]:
+        if self._hits is None:
+            raise ConnectionError("no server")
+        return self._hits[:k]
+
+    async def close(self) -> None:
+        self._hits = None
+
+
+@pytest.mark.anyio
+async def test_a_server_of_passages_is_asked_first_and_covered_by_the_index(tmp_path: Path) -> None:
+    knowledge().save(tmp_path / "knowledge")
+    hit = Hit(knowledge().passages[0], 0.7)
+    there, away = (Library.open([tmp_path / "knowledge"], _Remote(hits)) for hits in ([hit], None))
+    assert await there.search(PROBATION, 3, "answer") == [hit]
+    assert (await away.search(PROBATION, 3, "answer"))[0].passage.title == PROBATION
+    assert (await there.answer(PROBATION)).text == PROBATION_ANSWER  # type: ignore[union-attr]  # needs no server
+    await there.close()
+    await away.close()

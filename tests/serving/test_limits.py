@@ -1,6 +1,5 @@
 """Limits in memory and in a real Redis; keys, scopes and addresses over HTTP."""
 
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from legalqa.params import LimitParams
 from legalqa.problems import UserError
 from serving import keys
 from serving.limits import Limits
+from tests import needs
 from tests.serving.conftest import Start
 
 PARAMS = LimitParams(requests_per_minute=3, tokens_per_minute=100, concurrent=2)
@@ -19,8 +19,7 @@ PARAMS = LimitParams(requests_per_minute=3, tokens_per_minute=100, concurrent=2)
 
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = shutil.which("redis-server")
-    assert server, "redis-server is needed: apt-get install redis-server"
+    server = needs.program("redis-server", package="redis-server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

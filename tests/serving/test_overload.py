@@ -81,6 +81,25 @@ def test_an_engine_that_hangs_in_the_middle_is_noticed(start: Start) -> None:
     wait_until(lambda: running.ask(PROBATION).json()["source"] == "tuned")
 
 
+def test_a_crawling_engine_is_noticed_within_seconds_and_tried_by_a_canary(start: Start) -> None:
+    running = start(params=UNLIMITED)
+    running.engine.seconds_a_token = 0.025
+    client = running.service.gateway.engine
+    running.ask(PROBATION)
+    wait_until(lambda: running.ask(PROBATION).json()["source"] == "tuned" and client.health().step_s > 0)
+    wait_until(lambda: client._pace._usual_s > 0)
+    running.engine.seconds_a_token = 0.25
+    began = time.monotonic()
+    wait_until(lambda: running.ask(PROBATION, max_tokens=2).json()["reason"] == "slow")
+    assert time.monotonic() - began < 5
+    asked = len(running.engine.requests)
+    began = time.monotonic()
+    assert running.ask(PROBATION).json()["source"] == "knowledge" and time.monotonic() - began < 1
+    wait_until(lambda: "canary" in [request.id for request in running.engine.requests[asked:]])
+    running.engine.seconds_a_token = 0.025
+    wait_until(lambda: running.ask(PROBATION).json()["source"] == "tuned")
+
+
 def test_an_engine_process_that_is_gone_and_comes_back(start: Start, bundle_folder: Path, tmp_path: Path) -> None:
     with ExitStack() as stack:
         engine = FakeEngine(Prompt.load(bundle_folder))

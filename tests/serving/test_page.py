@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import needs
 from tests.serving.bundles import PROBATION
 from tests.serving.conftest import Running
 
@@ -66,8 +66,7 @@ class Page:
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Page]:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    assert browser, "chromium is needed: apt-get install chromium"
+    browser = needs.program("chromium", "google-chrome", package="chromium")
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
 
