@@ -70,6 +70,7 @@ def test_fates_add_up_and_name_their_reason(run: Runner) -> None:
             ("戊怎么办？", "", "建议咨询当地律师。", 1),
             ("己怎么办？", "", "长" * 5000, 1),
             ("庚怎么办？", "", f"{good}如需帮助请来电咨询。", 1),
+            ("辛怎么办？", "", "先\ufffd\ufffd留证据，再\ufffd院起诉。", 1),
         ]
     )
     assert _fates() == {
@@ -83,9 +84,10 @@ def test_fates_add_up_and_name_their_reason(run: Runner) -> None:
         8: "empty_advice",
         9: "reply_too_long",
         10: "",
+        11: "mojibake",
     }
     ledger = read_json("reports/convert/ledger.json")
-    assert ledger["read"] == ledger["kept"] + sum(ledger["dropped"].values()) == 10
+    assert ledger["read"] == ledger["kept"] + sum(ledger["dropped"].values()) == 11
     assert [c.answer for c in read_jsonl("data/conversations.jsonl")] == [good, good]
 
 
@@ -116,6 +118,14 @@ def test_boilerplate_under_many_questions_is_dropped(run: Runner) -> None:
     done = run([*rows, ("租房押金不退怎么办？", "", "可以起诉房东。", 1)])
     assert [c.answer for c in done] == ["可以起诉房东。"]
     assert read_json("reports/convert/ledger.json")["dropped"] == {"boilerplate": 6}
+
+
+def test_sentences_of_thanks_in_many_replies_are_cut_out(run: Runner) -> None:
+    rows = [(f"{word}怎么处理才好？", "", f"感谢您的提问。{word}的情况可以起诉。", 1) for word in "甲乙丙丁戊己"]
+    done = run([*rows, ("租房押金不退怎么办？", "", "感谢您的提问。", 1)])
+    assert [c.answer for c in done] == [f"{word}的情况可以起诉。" for word in "甲乙丙丁戊己"]
+    ledger = read_json("reports/convert/ledger.json")
+    assert (ledger["rules"]["boilerplate"], ledger["dropped"]) == (7, {"boilerplate": 1})
 
 
 def test_near_duplicates_share_a_group_and_repeats_are_dropped(run: Runner) -> None:
