@@ -145,7 +145,8 @@ class Gateway:
 def configuration() -> tuple[Settings, ServeParams, Keys | None]:
     """What the operator has set, checked. Raises UserError with all problems at once."""
     problems: list[Problem] = []
-    settings = Settings.model_construct()  # the defaults, so that one bad variable doesn't hide bad params
+    file = Path(os.environ.get("LEGALQA_PARAMS") or "params.yaml")
+    settings = Settings.model_construct(params=file)  # defaults, so that one bad variable doesn't hide bad params
     params, keys = ServeParams(), None
     with _noting(problems):
         settings = load_settings()

@@ -129,7 +129,9 @@ def test_bulk_gives_a_result_or_an_error_an_item(server: Server) -> None:
 
 def test_health_page_and_metrics(server: Server) -> None:
     server.wait_for_model()
-    assert server.http.get("/livez").status_code == server.http.get("/readyz").status_code == 200
+    assert server.http.get("/livez").status_code == 200
+    ready = server.http.get("/readyz")
+    assert (ready.status_code, ready.json()["model"]) == (200, "ready")
     assert "<title>法律问答</title>" in server.http.get("/").text
     assert "legalqa_num_requests_running" in server.http.get("/metrics").text
     assert server.http.get("/schema.json").json()["name"] == "legalqa"
@@ -181,6 +183,28 @@ def test_a_terminated_service_finishes_its_answers(server: Server) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert "data: [DONE]" in list(lines)
     assert server.process.wait(60) == 0
+
+
+def test_wrong_settings_and_params_are_one_message_and_no_start(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text.replace("  deadline_s:", "  deadline:"), encoding="utf-8")
+    given = {"LEGALQA_PARAMS": str(tmp_path / "params.yaml"), "LEGALQA_ENDPOINTS": '[{"api_key": "sk-secret"'}
+    command = [str(BIN / "bentoml"), "serve", "--port", "1"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | given, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "did you mean deadline_s?" in said and "LEGALQA_ENDPOINTS" in said and "the service was not started" in said
+    assert "Traceback" not in said and "sk-secret" not in said
+
+
+def test_without_a_bundle_it_starts_answers_and_says_what_to_do(tmp_path: Path) -> None:
+    command = ["bash", "-c", f"exec {BIN}/bentoml serve --port $PORT"]
+    with running(command, tmp_path / "log", ROOT, BENTOML_HOME=str(tmp_path / "home")) as started:
+        wait_until(lambda: started.model() == "no_model", START_S, "no gateway")
+        answer = started.ask()
+        assert (answer.status_code, answer.json()["reason"]) == (200, "no_model")
+        assert "make repro" in started.http.get("/readyz").json()["problems"][0]
+        assert "make repro" in started.log.read_text(encoding="utf-8")
 
 
 def test_bento_answers_from_an_environment_of_its_own(
