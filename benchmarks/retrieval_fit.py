@@ -1,21 +1,48 @@
-"""The numbers of legalqa/knowledge/ranking.py, learnt on questions whose articles are known, each without its own answer."""
+"""What legalqa/knowledge/ranking.py and data/statutes/turn.npy hold, learnt on questions whose articles are known, each without
+its own past answer.
+
+The articles of a question compete with the best of the others; the weights and the turn of the question's vector are those
+under which its own come first (softmax over the list), with a penalty on their squares: a convex problem, so the same data
+give the same numbers.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 from tqdm import tqdm
 
+from legalqa.files import written_aside
 from legalqa.knowledge.evidence import Evidence
 from legalqa.knowledge.passages import Passage
 from legalqa.records import Conversation
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
 
-_CANDIDATES = 60  # per feature: the articles that any feature puts that high compete
+_CANDIDATES = 60  # articles that compete for a question
 _NEAR = 20  # past answers per feature
-_PULL = 1e-3  # keeps the weights small
+_PULL, _PULL_TURN = 1e-2, 1e-2  # keep the weights, and the turn, small; chosen by cross-validation on the train part
+_STEPS = 60
+_STRETCH = 8.0  # brings the turn's numbers to the size of the weights
+_SLOPE_PULL = 1e-3
+# Set by hand: on consultations nothing was learnt from, the best articles then score on average what share of them is right.
+_ARTICLE_CONSTANT = -9.0
+
+
+@dataclass(frozen=True)
+class Lists:
+    """For each of q questions: features [q, k, f] of k articles, their centred vectors [q, k, d], its own [q, d], and which
+    articles are right [q, k]; d = 0 without meaning.
+    """
+
+    features: Floats
+    vectors: Floats
+    towards: Floats
+    right: Floats
 
 
 def fit(
@@ -23,31 +50,72 @@ def fit(
     passages: Sequence[Passage],
     train: Sequence[tuple[Conversation, frozenset[tuple[str, str]]]],
     questions: Sequence[Sequence[str]],
+    turn_file: Path | None,
 ) -> None:
-    """Print the three tuples of ``ranking.Weights``.
+    """Print the three tuples of ``ranking.Weights`` and write ``turn_file`` [384, 384].
 
-    ``passages`` are those of ``evidence``, articles first, then the answers of ``train`` in their order. ``questions`` are
-    (legal or other, question). A past answer counts as right when it cites an article that is wanted.
+    ``evidence`` must not turn questions yet. ``passages`` are those of ``evidence``, articles first, then the answers of
+    ``train`` in their order. ``questions`` are (legal or other, question). A past answer counts as right when it cites a wanted
+    article.
     """
     place = {(passage.law, passage.number): at for at, passage in enumerate(passages) if passage.kind == "statute"}
     answers = [passage for passage in passages if passage.kind == "answer"]
-    lists: list[tuple[Array, Array]] = []
     past: list[tuple[Array, Array]] = []
-    law = [(evidence.features(question).law.T, np.array([kind == "legal"])) for kind, question in questions]
+    rows = []
     for at, (conversation, wanted) in enumerate(tqdm(train, desc="features")):
-        right = [place[key] for key in wanted]
+        right = [place[key] for key in wanted][:_CANDIDATES]
         if not right:
             continue
         found = evidence.features(conversation.question, but=at)
-        chosen = np.union1d(_best(found.article, _CANDIDATES), right)
-        lists.append((found.article[:, chosen].T.astype(float), np.isin(chosen, right)))
+        chosen = _compete(found.article, right)
+        vectors, towards = np.zeros((len(chosen), 0)), np.zeros(0)
+        if evidence.meaning:
+            vectors = evidence.meaning.articles.centred(chosen)
+            towards = evidence.meaning.articles.towards(evidence.meaning.embedder.questions([conversation.question])[0])
+        rows.append((found.article[:, chosen].T, vectors, towards, np.isin(chosen, right)))
         near = np.setdiff1d(_best(found.answer, _NEAR), [at])
         past.append((found.answer[:, near].T.astype(float), np.array([bool(wanted & set(answers[one].cites)) for one in near])))
-    weights = _rank(lists)
-    scale = _logistic([(features @ weights[:, None], right) for features, right in lists])
-    _show("article", [*(weights * scale[0]), scale[1]])
+    lists = Lists(*(np.stack(part).astype(np.float32) for part in zip(*rows, strict=True)))
+    weights, turn = rank(lists)
+    _show("article", [*weights, _ARTICLE_CONSTANT])
     _show("answer", _logistic(past))
+    law = [(evidence.features(question).law.T, np.array([kind == "legal"])) for kind, question in questions]
     _show("law", _logistic(law, balanced=True))
+    if turn_file and evidence.meaning:
+        whole = np.eye(len(turn)) + turn / weights[4]  # the fifth weight is that of the article's meaning
+        with written_aside(turn_file) as aside, aside.open("wb") as file:
+            np.save(file, whole.astype(np.float16))
+
+
+def rank(lists: Lists) -> tuple[Floats, Floats]:
+    """Weights [f] >= 0 of the features, and the matrix [d, d] by which vectors add to their sum."""
+    spread = lists.features.std(axis=(0, 1)) + 1e-6
+    features = (lists.features - lists.features.mean(axis=(0, 1))) / spread
+    goal = lists.right / lists.right.sum(axis=1, keepdims=True)
+    count, size = features.shape[2], lists.towards.shape[1]
+
+    def loss(numbers: Array) -> tuple[float, Array]:
+        weights, turn = numbers[:count].astype(np.float32), numbers[count:].astype(np.float32).reshape(size, size)
+        sums = features @ weights + _STRETCH * np.einsum("qkd,qd->qk", lists.vectors, lists.towards @ turn)
+        sums -= sums.max(axis=1, keepdims=True)
+        whole = np.exp(sums).sum(axis=1, keepdims=True)
+        cost = -(goal * (sums - np.log(whole))).sum(axis=1).mean() + _PULL * weights @ weights + _PULL_TURN * (turn**2).sum()
+        slope = (np.exp(sums) / whole - goal) / len(goal)
+        of_weights = np.einsum("qk,qkf->f", slope, features) + 2 * _PULL * weights
+        of_turn = _STRETCH * lists.towards.T @ np.einsum("qk,qkd->qd", slope, lists.vectors) + 2 * _PULL_TURN * turn
+        return float(cost), np.concatenate([of_weights, of_turn.ravel()]).astype(np.float64)
+
+    start = np.concatenate([np.ones(count), np.zeros(size * size)])
+    bounds = [(0, None)] * count + [(None, None)] * (size * size)
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS}).x
+    return (best[:count] / spread).astype(np.float32), (_STRETCH * best[count:].reshape(size, size)).astype(np.float32)
+
+
+def _compete(features: Floats, right: Sequence[int]) -> Array:
+    """``right`` and the articles that come out best over all features, each on the same scale; ``_CANDIDATES`` in all."""
+    sums = (features / (np.abs(features).max(axis=1, keepdims=True) + 1e-9)).sum(axis=0)
+    order = np.argsort(-sums, kind="stable")[: _CANDIDATES + len(right)]
+    return np.concatenate([right, order[~np.isin(order, right)]])[:_CANDIDATES].astype(int)
 
 
 def _best(features: np.ndarray, count: int) -> Array:
@@ -55,22 +123,7 @@ def _best(features: np.ndarray, count: int) -> Array:
     return np.unique(np.concatenate([np.argpartition(-row, count)[:count] for row in features]))
 
 
-def _rank(lists: list[tuple[Array, Array]]) -> Array:
-    """Weights >= 0 under which the right ones of each list come first: softmax over the list."""
-
-    def loss(weights: Array) -> float:
-        total = 0.0
-        for features, right in lists:
-            sums = 10 * features @ weights
-            total -= float((sums[right] - np.logaddexp.reduce(sums)).mean())
-        return total / len(lists) + _PULL * float(weights @ weights)
-
-    width = lists[0][0].shape[1]
-    best: Array = minimize(loss, np.ones(width), bounds=[(0, None)] * width).x
-    return best
-
-
-def _logistic(groups: list[tuple[Array, Array]], balanced: bool = False) -> list[float]:
+def _logistic(groups: list[tuple[Any, Any]], balanced: bool = False) -> list[float]:
     """Slopes >= 0 and the constant. ``balanced``: right and wrong ones weigh the same together."""
     features = np.concatenate([rows for rows, _ in groups]).astype(float)
     right = np.concatenate([labels for _, labels in groups]).astype(float)
@@ -80,7 +133,9 @@ def _logistic(groups: list[tuple[Array, Array]], balanced: bool = False) -> list
     weight = np.where(right > 0, 0.5 / share, 0.5 / (1 - share)) if balanced else np.ones_like(right)
 
     def loss(w: Array) -> float:
-        return float((weight * np.logaddexp(0, -(2 * right - 1) * (scaled @ w[1:] + w[0]))).mean() + _PULL * w[1:] @ w[1:])
+        return float(
+            (weight * np.logaddexp(0, -(2 * right - 1) * (scaled @ w[1:] + w[0]))).mean() + _SLOPE_PULL * w[1:] @ w[1:]
+        )
 
     best = minimize(loss, np.zeros(len(mean) + 1), bounds=[(None, None)] + [(0, None)] * len(mean)).x
     slopes = best[1:] / spread

@@ -1,5 +1,5 @@
-"""data/splits/train.jsonl, the statutes wheel, data/statutes/vectors.npz -> models/knowledge/: the index that evaluation and
-the service share.
+"""data/splits/train.jsonl, the statutes wheel, data/statutes/ -> models/knowledge/: the index that evaluation and the service
+share.
 """
 
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""What speaks for each passage, given a question: words, the law's words for everyday ones, meaning, and what lawyers cited
-when nearly the same was asked. Weighed by legalqa.knowledge.ranking.
+"""What speaks for each passage, given a question: words, the law's words for everyday ones, meaning, what lawyers cited
+when nearly the same was asked, and which laws are asked about at all. Weighed by legalqa.knowledge.ranking.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,12 @@ import numpy as np
 
 from legalqa.knowledge import vectors, words
 from legalqa.knowledge.embedding import Embedder
+from legalqa.knowledge.everyday import tiers
 from legalqa.knowledge.index import TermIndex
 from legalqa.knowledge.lexicon import expansion
 from legalqa.knowledge.meaning import MeaningIndex, Vector
 from legalqa.knowledge.passages import Passage
+from legalqa.knowledge.precedents import Precedents
 from legalqa.knowledge.ranking import WITH_MEANING, WORDS_ONLY, probabilities
 from legalqa.knowledge.statutes import Article
 
@@ -22,16 +24,19 @@ QUESTION, REPLY = 0.75, 0.25
 
 
 @dataclass(frozen=True)
-class _Meaning:
+class Meaning:
+    """Vectors of articles and of past questions. ``centre``: the mean vector of questions; ``turn``: towards the law."""
+
     embedder: Embedder
-    centre: Vector  # mean vector of questions
+    centre: Vector
+    turn: Vector
     articles: MeaningIndex
     questions: MeaningIndex
 
 
 @dataclass(frozen=True)
 class Features:
-    """Not weighed yet, in the order of ``ranking.Weights``: of articles [5, n], past answers [2, m], the question [2, 1]."""
+    """Not weighed yet, in the order of ``ranking.Weights``: of articles [9, n], past answers [2, m], the question [2, 1]."""
 
     article: Vector
     answer: Vector
@@ -55,19 +60,20 @@ class Evidence:
         articles: Sequence[Article],
         answers: Sequence[Passage],
         terms: dict[str, TermIndex],
-        meaning: _Meaning | None,
+        meaning: Meaning | None,
     ) -> None:
+        self.meaning = meaning
         self._terms = terms
-        self._meaning = meaning
         self._weights = WITH_MEANING if meaning else WORDS_ONLY
         self._size = len(articles)
-        place = {(article.law, article.number): at for at, article in enumerate(articles)}
-        pairs = [(past, place[key]) for past, answer in enumerate(answers) for key in answer.cites if key in place]
-        self._citing, self._cited = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        self._precedents = Precedents(articles, answers)
+        self._tiers = tiers(articles)
 
     @classmethod
-    def build(cls, articles: Sequence[Article], answers: Sequence[Passage], embedder: Embedder | None) -> "Evidence":
-        """Index everything; vectors are computed where they are not known yet."""
+    def build(
+        cls, articles: Sequence[Article], answers: Sequence[Passage], embedder: Embedder | None, turn: Vector | None = None
+    ) -> "Evidence":
+        """Index everything; vectors are computed where they are not known yet. ``turn`` replaces the shipped one, to fit."""
         terms = {"articles": TermIndex.build(map(words.terms, map(vectors.article_text, articles)))}
         if answers:
             terms["questions"] = TermIndex.build((words.terms(answer.title) for answer in answers), k1=0.3)
@@ -75,9 +81,11 @@ class Evidence:
         meaning = None
         if embedder:
             centre = vectors.centre_of_questions()
+            turn = vectors.turn_of_questions() if turn is None else turn
             asked = vectors.of_questions([answer.title for answer in answers], embedder)
             stored = vectors.of_articles(articles, embedder)
-            meaning = _Meaning(embedder, centre, MeaningIndex(stored, centre), MeaningIndex(asked, centre, centre))
+            towards_law = MeaningIndex(stored, centre, turn=turn)
+            meaning = Meaning(embedder, centre, turn, towards_law, MeaningIndex(asked, centre, centre))
         return cls(articles, answers, terms, meaning)
 
     def scores(self, question: str) -> Scores:
@@ -97,35 +105,33 @@ class Evidence:
             past_words = QUESTION * self._terms["questions"].shares(terms) + REPLY * self._terms["replies"].shares(terms)
             past_meaning = np.zeros_like(past_words)
         meaning, nearest = np.zeros(self._size, dtype=np.float32), 0.0
-        if self._meaning:
-            vector = self._meaning.embedder.questions([question])[0]
-            meaning, bare = self._meaning.articles.cosines(vector)
-            past_meaning, bare_past = self._meaning.questions.cosines(vector)
+        if self.meaning:
+            vector = self.meaning.embedder.questions([question])[0]
+            meaning, bare = self.meaning.articles.nearness(vector)
+            past_meaning, bare_past = self.meaning.questions.nearness(vector)
             if but is not None:
                 bare_past[but] = 0
             nearest = float(max(bare.max(initial=0), bare_past.max(initial=0)))
         if but is not None:
             past_words[but] = past_meaning[but] = 0
         shares, widened = self._terms["articles"].widened(terms, expansion(question))
-        article = np.stack([shares, widened, self._through(past_words), self._through(past_meaning), meaning])
+        answer = np.stack([past_words, past_meaning])
+        own = np.stack([shares, widened, *map(self._precedents.articles, answer), meaning])
+        around = np.concatenate([self._precedents.chapters_and_laws(probabilities(self._weights.answer, answer)), self._tiers])
+        around = around * (own.max(axis=0) > 0)  # alone it says nothing of the one article
         best_words = max((shares + widened).max(initial=0), past_words.max(initial=0))
         law = np.array([[nearest], [best_words]], dtype=np.float32)
-        return Features(article, np.stack([past_words, past_meaning]), law)
-
-    def _through(self, nearness: Vector) -> Vector:
-        """For each article the nearness of the nearest past question whose answer cites it."""
-        best = np.zeros(self._size, dtype=np.float32)
-        np.maximum.at(best, self._cited, nearness[self._citing])
-        return best
+        return Features(np.concatenate([own, around]), answer, law)
 
     def save(self, folder: Path) -> None:
         """Write the indexes into ``folder``."""
         for name, index in self._terms.items():
             index.save(folder / name)
-        if self._meaning:
-            np.save(folder / "centre.npy", self._meaning.centre)
-            self._meaning.articles.save(folder / "articles.npy")
-            self._meaning.questions.save(folder / "questions.npy")
+        if self.meaning:
+            np.save(folder / "centre.npy", self.meaning.centre)
+            np.save(folder / "turn.npy", self.meaning.turn)
+            self.meaning.articles.save(folder / "articles.npy")
+            self.meaning.questions.save(folder / "questions.npy")
 
     @classmethod
     def load(
@@ -137,6 +143,7 @@ class Evidence:
         meaning = None
         if embedder:
             centre: Vector = np.load(folder / "centre.npy")
-            stored = MeaningIndex.load(folder / "articles.npy", centre)
-            meaning = _Meaning(embedder, centre, stored, MeaningIndex.load(folder / "questions.npy", centre, centre))
+            turn: Vector = np.load(folder / "turn.npy")
+            stored = MeaningIndex.load(folder / "articles.npy", centre, turn=turn)
+            meaning = Meaning(embedder, centre, turn, stored, MeaningIndex.load(folder / "questions.npy", centre, centre))
         return cls(articles, answers, terms, meaning)

@@ -2,6 +2,9 @@
 
 The vectors of this model all point one way (any two texts have a cosine near 0.8), so the mean of each side is taken off first:
 that ranks better, on every question set tried. The bare cosine tells better whether a question is about law at all.
+
+People ask in other words than statutes use, and by more than the mean: a matrix learnt on questions and the articles that
+answer them (``vectors.turn_of_questions``) turns a question's vector towards the law.
 """
 
 from pathlib import Path
@@ -26,29 +29,46 @@ def to_bytes(vectors: Matrix) -> Bytes:
 class MeaningIndex:
     """The vectors of n passages."""
 
-    def __init__(self, stored: Bytes, asked: Vector, told: Vector | None = None) -> None:
-        """``asked`` is the mean vector of questions, ``told`` that of the passages (by default as they are)."""
+    def __init__(self, stored: Bytes, asked: Vector, told: Vector | None = None, turn: Matrix | None = None) -> None:
+        """``asked`` is the mean vector of questions, ``told`` that of the passages (by default as they are); ``turn``
+        [384, 384], where there is one, is applied to a question's centred vector.
+        """
         self._stored = stored
         self._vectors: Matrix = stored.astype(np.float32)
         self._vectors /= np.linalg.norm(self._vectors, axis=1, keepdims=True) + 1e-9
         self._asked = asked
         self._told = self._vectors.mean(axis=0) if told is None and len(stored) else asked
-        # (p - told) . (q - asked) without a second matrix
-        self._apart = self._vectors @ asked
+        self._turn = turn
+        # Of (p - told) without a second matrix.
         self._length = np.sqrt(np.maximum(1 - 2 * self._vectors @ self._told + self._told @ self._told, 1e-9))
 
-    def cosines(self, question: Vector) -> tuple[Vector, Vector]:
-        """Cosines, -1 to 1, of each passage with a question's unit vector: both centred, and bare."""
-        bare: Vector = self._vectors @ question
-        product = bare - self._apart - self._told @ (question - self._asked)
-        centred: Vector = product / (self._length * (np.linalg.norm(question - self._asked) + 1e-9))
-        return centred, bare
+    def nearness(self, question: Vector) -> tuple[Vector, Vector]:
+        """Of each passage to a question's unit vector: the cosine of both centred, the question turned (not cut to length 1
+        again, so beyond -1 to 1 where the turn stretches it); and the bare cosine.
+        """
+        towards = self.towards(question)
+        if self._turn is not None:
+            towards = towards @ self._turn
+        both = self._vectors @ np.stack([towards, question], axis=1)
+        centred: Vector = (both[:, 0] - self._told @ towards) / self._length
+        return centred, both[:, 1]
+
+    def towards(self, question: Vector) -> Vector:
+        """A question's centred unit vector, not turned."""
+        apart = question - self._asked
+        unit: Vector = apart / (np.linalg.norm(apart) + 1e-9)
+        return unit
+
+    def centred(self, places: Vector) -> Matrix:
+        """Centred unit vectors of some passages."""
+        chosen: Matrix = (self._vectors[places] - self._told) / self._length[places, None]
+        return chosen
 
     def save(self, path: Path) -> None:
         """Write one .npy file."""
         np.save(path, self._stored)
 
     @classmethod
-    def load(cls, path: Path, asked: Vector, told: Vector | None = None) -> "MeaningIndex":
+    def load(cls, path: Path, asked: Vector, told: Vector | None = None, turn: Matrix | None = None) -> "MeaningIndex":
         """Read what ``save`` wrote."""
-        return cls(np.load(path), asked, told)
+        return cls(np.load(path), asked, told, turn)

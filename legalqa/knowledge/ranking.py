@@ -15,23 +15,23 @@ from legalqa.knowledge.meaning import Vector
 @dataclass(frozen=True)
 class Weights:
     """``article``: of the words that an article shares with the question, words of the law for what the question says, past
-    questions near in words and near in meaning whose answers cite it, its own meaning. ``answer``: of a past question's and
-    its answer's words, the past question's meaning. ``law``: of the nearest meaning in the whole collection, the best words.
-    Each ends with a constant.
+    questions near in words and near in meaning whose answers cite it, its own meaning, past answers that cite its chapter, its
+    law, a law that is asked about every day, every day or often. ``answer``: of a past question's and its answer's words, the
+    past question's meaning. ``law``: of the nearest meaning in the whole collection, the best words. Each ends with a constant.
     """
 
-    article: tuple[float, float, float, float, float, float]
+    article: tuple[float, float, float, float, float, float, float, float, float, float]
     answer: tuple[float, float, float]
     law: tuple[float, float, float]
 
 
 WITH_MEANING = Weights(
-    article=(15.0, 4.65, 3.0, 3.0, 7.8, -6.0),
+    article=(12.52, 5.02, 2.97, 0.0, 9.87, 2.23, 1.67, 0.84, 1.79, -9.0),
     answer=(8.0, 4.0, -6.4),
     law=(72.0, 7.7, -65.26),
 )
 WORDS_ONLY = Weights(
-    article=(15.0, 7.5, 7.5, 0.0, 0.0, -6.0),
+    article=(19.97, 3.38, 4.94, 0.0, 0.0, 2.99, 1.98, 0.56, 1.83, -9.0),
     answer=(8.0, 0.0, -4.0),
     law=(0.0, 15.8, -2.35),
 )

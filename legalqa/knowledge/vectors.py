@@ -18,7 +18,9 @@ from legalqa.knowledge.statutes import Article, Statutes
 from legalqa.stage import stage
 from legalqa.wheels import cache_folder
 
-SHIPPED = Path(__file__).parent.parent.parent / "data" / "statutes" / "vectors.npz"
+_DATA = Path(__file__).parent.parent.parent / "data" / "statutes"
+SHIPPED = _DATA / "vectors.npz"
+TURN = _DATA / "turn.npy"
 _BATCH = 16
 _LONGEST = 600  # characters of an article that are embedded; the rest is tables and annexes
 
@@ -43,6 +45,16 @@ def centre_of_questions() -> Vector:
     with np.load(SHIPPED) as shipped:
         centre: Vector = shipped["centre"]
     return centre
+
+
+def turn_of_questions() -> Vector:
+    """The matrix [384, 384] that turns a question's vector towards the law.
+
+    Learnt by ``benchmarks/retrieval.py --fit`` on the train part of LeCoQA (oneal2000/LeCoQA, MIT: 1,097 questions with
+    articles in force). It holds correlations of the 384 directions over all questions; no text can be read from it.
+    """
+    turn: Vector = np.load(TURN).astype(np.float32)
+    return turn
 
 
 class _Store:

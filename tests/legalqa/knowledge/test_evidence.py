@@ -28,6 +28,18 @@ def test_past_answer_leads_to_the_article_it_cites() -> None:
     assert through["1079"] == 0
 
 
+def test_past_answer_speaks_for_the_law_it_cites_too() -> None:
+    article = Evidence.build(ARTICLES, ANSWERS, None).features("公司拖欠工资怎么办，子女抚养").article
+    laws = dict(zip(NUMBERS, article[6], strict=True))
+    assert laws["38"] > 0.1
+    assert laws["1084"] == 0
+
+
+def test_what_is_asked_about_every_day_counts_only_where_something_else_speaks() -> None:
+    article = Evidence.build(ARTICLES, [], None).features("盗窃财物").article
+    assert dict(zip(NUMBERS, article[7], strict=True)) == {"1079": 0, "1084": 0, "680": 0, "38": 0, "264": 1}
+
+
 def test_one_past_answer_can_be_left_out() -> None:
     evidence = Evidence.build(ARTICLES, ANSWERS, None)
     found = evidence.features("公司拖欠工资", but=0)

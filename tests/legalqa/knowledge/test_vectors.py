@@ -36,6 +36,15 @@ def test_shipped_vectors_are_those_of_the_articles_in_force(articles: list[Artic
     assert cosines.min() > 0.999
 
 
+def test_turn_keeps_most_of_a_question() -> None:
+    turn = vectors.turn_of_questions()
+    questions = np.random.default_rng(0).normal(size=(100, 384)).astype(np.float32)
+    turned = questions @ turn
+    cosines = (questions * turned).sum(1) / np.linalg.norm(questions, axis=1) / np.linalg.norm(turned, axis=1)
+    assert turn.shape == (384, 384)
+    assert cosines.min() > 0.8
+
+
 def test_unknown_texts_are_computed_once(embedder: Embedder, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = vectors.of_questions(["房东不退押金怎么办", "公司拖欠工资"], embedder)
     assert len(list(cache.glob("vectors-*.npz"))) == 1
