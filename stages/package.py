@@ -16,7 +16,7 @@ from legalqa.prompt import Prompt
 from legalqa.provenance import CODE, digest_of, git_revision, sha256_of_files
 from legalqa.records import read_jsonl
 from legalqa.stage import stage
-from legalqa.tracking import add_to_run
+from legalqa.tracking import Run, add_to_run
 from legalqa.winner import broken_limits
 
 BASE, ADAPTER, KNOWLEDGE = Path("models/base"), Path("models/adapter"), Path("models/knowledge")
@@ -26,52 +26,58 @@ EVALUATION, PARITY = Path("reports/evaluate"), Path("reports/package/parity.json
 
 def main(data: DataParams, train: TrainParams, evaluate: EvaluateParams, winner: WinnerParams, params: PackageParams) -> None:
     """Refuse what breaks a limit or does not fit together; else bundle everything that answering needs."""
-    scores = read_json(EVALUATION / "scores.json")
-    if problems := broken_limits(scores | read_json(EVALUATION / "speed.json"), SCORES, winner):
-        raise UserError(problems, "the model breaks a limit of params.yaml and is not packaged")
-    identity, training = Identity.load(BASE), read_json(ADAPTER / "training.json")
+    identity, training, prompt = Identity.load(BASE), read_json(ADAPTER / "training.json"), Prompt.load(ADAPTER)
     if training["base"]["sha256"] != identity.sha256:
         found, expected = f"trained on weights {training['base']['sha256']}", f"{identity.sha256}, as in {BASE}"
         raise UserError(Problem(f"{ADAPTER}/training.json", found, expected, "dvc repro train"))
-    prompt = Prompt.load(ADAPTER)
-    asked = [prompt.completion(c.prompt) for c in read_jsonl(SPLITS / "test.jsonl")[: params.parity_prompts]]
-    agreement = parity.measure(BASE, ADAPTER, prompt, asked)
-    if problems := parity.broken(agreement, params):
-        raise UserError(problems, "merged, as it is served, the model is not what was trained and scored: it is not packaged")
     origin = _origin(training["train_key"], identity, prompt, Path(data.source))
-    config = {"train": train.model_dump(mode="json"), "evaluate": evaluate.model_dump(mode="json")}
-    card = render(
-        origin=origin,
-        params=params,
-        rule=winner,
-        ledger=read_json("reports/convert/ledger.json"),
-        leakage=read_json("reports/split/leakage.json"),
-        config=config,
-        training=training,
-        scores=list(csv.DictReader((EVALUATION / "scores.csv").read_text(encoding="utf-8").splitlines())),
-        parity=agreement,
-    )
-    bundle = Bundle.build(
-        "models/bundle",
-        parts={"base": BASE, "adapter": ADAPTER, "knowledge": KNOWLEDGE},
-        prompt=prompt,
-        documents={
-            GENERATION_FILE: {"max_new_tokens": evaluate.max_new_tokens, "temperature": 0.0, "weights": evaluate.weights},
-            CONFIG_FILE: config,
-            SCORES_FILE: scores,
-            ITEMS_FILE: _without_questions(read_json(EVALUATION / "items.json"), winner.arm),
-        },
-        card=card,
-        origin=origin,
-    )
-    write_json(PARITY, agreement)
     with add_to_run(origin.train_key, "package") as run:
         for name, digest in origin.data.items():
             run.tag(f"sha256.{name}", digest)
+        scores = read_json(EVALUATION / "scores.json")
+        limits = broken_limits(scores | read_json(EVALUATION / "speed.json"), SCORES, winner)
+        _refuse(run, limits, "the model breaks a limit of params.yaml and is not packaged")
+        asked = [prompt.completion(c.prompt) for c in read_jsonl(SPLITS / "test.jsonl")[: params.parity_prompts]]
+        agreement = parity.measure(BASE, ADAPTER, prompt, asked)
+        write_json(PARITY, agreement)
+        run.artifact(PARITY)
+        _refuse(run, parity.broken(agreement, params), "merged, as it is served, the model is not what was trained")
+        config = {"train": train.model_dump(mode="json"), "evaluate": evaluate.model_dump(mode="json")}
+        card = render(
+            origin=origin,
+            params=params,
+            rule=winner,
+            ledger=read_json("reports/convert/ledger.json"),
+            leakage=read_json("reports/split/leakage.json"),
+            config=config,
+            training=training,
+            scores=list(csv.DictReader((EVALUATION / "scores.csv").read_text(encoding="utf-8").splitlines())),
+            parity=agreement,
+        )
+        bundle = Bundle.build(
+            "models/bundle",
+            parts={"base": BASE, "adapter": ADAPTER, "knowledge": KNOWLEDGE},
+            prompt=prompt,
+            documents={
+                GENERATION_FILE: {"max_new_tokens": evaluate.max_new_tokens, "temperature": 0.0, "weights": evaluate.weights},
+                CONFIG_FILE: config,
+                SCORES_FILE: scores,
+                ITEMS_FILE: _without_questions(read_json(EVALUATION / "items.json"), winner.arm),
+            },
+            card=card,
+            origin=origin,
+        )
+        run.tag("package", "accepted")
         run.tag("bundle", bundle.version)
         run.artifact(bundle.folder / CARD_FILE)
-        run.artifact(PARITY)
     print(f"bundle {bundle.version}: {len(bundle.manifest.files)} files, {bundle.size / 1e6:.0f} MB; {agreement}")
+
+
+def _refuse(run: Run, problems: list[Problem], why: str) -> None:
+    """Stop, and let the run say why, so that a refused training shows it beside its scores."""
+    if problems:
+        run.tag("package", f"refused: {'; '.join(map(str, problems))}")
+        raise UserError(problems, why)
 
 
 def _without_questions(items: dict[str, Any], served: str) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def test_run_gets_hashes_and_card(ready: Path) -> None:
     client, experiment = connect()
     (found,) = find_runs(client, experiment, TRAIN_KEY)
     assert found.data.tags["bundle"] == bundle.version
+    assert found.data.tags["package"] == "accepted"
     assert found.data.tags["sha256.raw"] == bundle.manifest.data["raw"]
     assert {file.path for file in client.list_artifacts(found.info.run_id)} == {"README.md", "parity.json"}
 
@@ -101,7 +102,7 @@ def test_a_merge_that_changes_the_model_is_refused_with_numbers(ready: Path, mon
         monkeypatch.setattr(module, "load_model", merged_wrongly)
     with pytest.raises(UserError) as caught:
         run()
-    for said in ("it is not packaged", "same_tokens", "at least 0.99", "largest_logit_difference", "at most 0.05"):
+    for said in ("not what was trained", "same_tokens", "at least 0.99", "largest_logit_difference", "at most 0.05"):
         assert said in str(caught.value)
     assert Bundle.open("models/bundle").sha256 == before
 
@@ -151,6 +152,9 @@ def test_broken_limits_are_all_named_and_the_old_bundle_stays(ready: Path) -> No
         run(WINNER.model_copy(update={"limits": limits}))
     assert "tuned.rouge_l_char: 45; expected at least 90" in str(caught.value)
     assert "no score rogue" in str(caught.value)
+    (found,) = find_runs(*connect(), TRAIN_KEY)
+    assert found.data.tags["package"].startswith("refused: tuned.rouge_l_char: 45; expected at least 90")
+    assert found.data.tags["sha256.raw"]
     assert Bundle.open("models/bundle").sha256 == before
 
 
