@@ -36,13 +36,15 @@ def read_hostfile() -> tuple[Path, dict[str, int]] | None:
 
 
 def _slots(hostfile: Path) -> dict[str, int]:
-    logging.getLogger("DeepSpeed").setLevel(logging.CRITICAL)  # it would say the same before it raises
-    from deepspeed.launcher.runner import fetch_hostfile
-
+    logging.disable(logging.ERROR)  # it says the same before it raises, and that it found no GPU
     try:
+        from deepspeed.launcher.runner import fetch_hostfile
+
         return dict(fetch_hostfile(str(hostfile)))
     except ValueError as error:
         raise UserError(Problem(str(hostfile), str(error), EXPECTED)) from None
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def check(hostfile: Path) -> None:

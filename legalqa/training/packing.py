@@ -32,6 +32,8 @@ class Samples:
     prompt_cut: list[int] = field(default_factory=list)
     answer_cut: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
+    changed: int = 0
+    """Samples that were shortened or dropped; each may stand for several records."""
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -77,6 +79,7 @@ def tokenise(name: str, conversations: Sequence[Conversation], prompt: Prompt, m
     parts: list[list[int]] = []
     answers: list[int] = []
     cut: dict[str, list[int]] = {"prompt": [], "answer": [], "dropped": []}
+    changed = 0
     for number, conversation in enumerate(conversations, start=1):
         records = conversation.records or [number]
         messages = conversation.conversations
@@ -85,13 +88,16 @@ def tokenise(name: str, conversations: Sequence[Conversation], prompt: Prompt, m
                 rendered = prompt.training(messages[: turn + 1], max_length)
             except UserError:  # not even the frame of a conversation fits
                 cut["dropped"] += records
+                changed += 1
                 continue
             learned = sum(rendered.loss_mask)
             if not learned or len(rendered.ids) > max_length:
                 cut["dropped"] += records
+                changed += 1
                 continue
             if rendered.cut:
                 cut[rendered.cut] += records
+                changed += 1
             parts.append(rendered.ids)
             answers.append(len(rendered.ids) - learned)
     if not parts:
@@ -99,7 +105,7 @@ def tokenise(name: str, conversations: Sequence[Conversation], prompt: Prompt, m
         raise UserError(Problem(f"{name} split", found, "answers to learn from", "raise train.max_length"))
     offsets = np.cumsum([0, *map(len, parts)])
     ids = np.concatenate([np.asarray(part, dtype=np.int32) for part in parts])
-    return Samples(ids, offsets, np.asarray(answers), cut["prompt"], cut["answer"], cut["dropped"])
+    return Samples(ids, offsets, np.asarray(answers), cut["prompt"], cut["answer"], cut["dropped"], changed)
 
 
 def plan_steps(lengths: Sequence[int], batch: int, epochs: float, seed: int) -> list[list[int]]:

@@ -100,8 +100,7 @@ def measure(samples: dict[str, Samples], params: TrainParams, machine: Machine) 
     """Count the tokens of tokenised splits."""
     train = samples[TRAIN]
     share = sum(train.answer_tokens) / sum(train.lengths)
-    cut = len({*train.prompt_cut, *train.answer_cut, *train.dropped})
-    return _data(train.lengths, share, cut, sum(samples[DEV].lengths), params, machine, exact=True)
+    return _data(train.lengths, share, train.changed, sum(samples[DEV].lengths), params, machine, exact=True)
 
 
 def _guess(conversation: Conversation) -> int:

@@ -39,7 +39,7 @@ def test_what_was_cut_is_counted_by_record_number(prompt: Prompt) -> None:
     samples = tokenise("train", [*conversations(3), long(200, 5, 7), long(5, 200, 8), long(200, 200, 9)], prompt, 96)
     assert samples.prompt_cut == [7]
     assert samples.answer_cut == [8, 9]
-    assert samples.dropped == []
+    assert samples.dropped == [] and samples.changed == 3
     assert max(samples.lengths) == 96
     whole, answer = samples.sample(3)
     assert whole[-1] in prompt.stop_ids and len(whole) - answer == 6  # the answer of record 7 is whole
