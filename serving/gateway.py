@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -64,7 +65,7 @@ class Gateway:
         """
         settings, params, keys = configuration()
         served = Served.of(settings)
-        library = Library.open([*served.knowledge, settings.knowledge], _remote(settings))
+        library = Library.open([*served.knowledge, settings.knowledge], partial(_remote, settings))
         telemetry = Telemetry()
         switch = Switch(settings.mode, settings.switch, settings.audit_log)
 
@@ -193,14 +194,14 @@ class Served:
         return cls(knowledge=knowledge, problem=problem)
 
 
-def _remote(settings: Settings) -> Remote | None:
-    """The Qdrant server that LEGALQA_QDRANT_URL names."""
+def _remote(settings: Settings, folder: Path) -> Remote | None:
+    """The Qdrant server that LEGALQA_QDRANT_URL names, which was filled from the index in ``folder``."""
     if not settings.qdrant_url:
         return None
     from legalqa.knowledge.qdrant import QdrantPassages
 
     key = settings.qdrant_api_key
-    return QdrantPassages.at(settings.qdrant_url, key.get_secret_value() if key else "")
+    return QdrantPassages.at(settings.qdrant_url, key.get_secret_value() if key else "", folder)
 
 
 def _engine_url(settings: Settings) -> str:

@@ -49,12 +49,12 @@ class Library:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="knowledge")
 
     @classmethod
-    def open(cls, folders: Iterable[Path], remote: Remote | None = None) -> "Library":
-        """The first folder that holds a whole index."""
+    def open(cls, folders: Iterable[Path], remote: Callable[[Path], Remote | None] = lambda _folder: None) -> "Library":
+        """The first folder that holds a whole index; ``remote`` names the server that was filled from it, if there is one."""
         problems: list[str] = []
         for folder in folders:
             try:
-                return cls(Knowledge.load(folder), remote=remote)
+                return cls(Knowledge.load(folder), remote=remote(folder))
             except UserError as error:
                 problems.append(str(error))
             except Exception as error:  # an index of another version: the model can still answer, and the fixed text
@@ -62,7 +62,7 @@ class Library:
                 problems.append(f"{folder}: {type(error).__name__}: {error}")
         problem = "; ".join(problems) or "no bundle"
         log.error("no knowledge index, only the fixed text can stand in for the model: %s", problem)
-        return cls(None, problem, remote)
+        return cls(None, problem)
 
     @property
     def statutes(self) -> Statutes | None:

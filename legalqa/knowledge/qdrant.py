@@ -22,7 +22,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 from tqdm import tqdm
 
-from legalqa.knowledge import vectors, words
+from legalqa.knowledge import words
 from legalqa.knowledge.embedding import SIZE, Embedder, Matrix
 from legalqa.knowledge.meaning import Vector
 from legalqa.knowledge.passages import Kind, Passage
@@ -42,17 +42,21 @@ _TIMES = 1.2  # how soon repetition of a word stops counting, as in BM25
 class QdrantPassages:
     """Searches one collection. ``search`` has the form of `Knowledge.search`, but waits for a server."""
 
-    def __init__(self, client: AsyncQdrantClient, embedder: Embedder, collection: str = COLLECTION) -> None:
+    def __init__(self, client: AsyncQdrantClient, embedder: Embedder, centre: Vector, collection: str = COLLECTION) -> None:
+        """``centre`` is the mean vector of questions."""
         self._client = client
         self._embedder = embedder
+        self._centre = centre
         self._collection = collection
-        self._centre = vectors.centre_of_questions()
 
     @classmethod
-    def at(cls, url: str, api_key: str = "") -> "QdrantPassages":
-        """The server at ``url``, asked only with the first search. Raises UserError when the embedding model is not there."""
+    def at(cls, url: str, api_key: str, folder: Path) -> "QdrantPassages":
+        """The server at ``url``, filled from the index in ``folder``; asked only with the first search.
+
+        Raises UserError when that index has no vectors or the embedding model is not there.
+        """
         client = AsyncQdrantClient(url=url, api_key=api_key or None, timeout=TIMEOUT_S, check_compatibility=False)
-        return cls(client, Embedder())
+        return cls(client, Embedder(), _vectors(folder, "centre"))
 
     async def search(self, query: str, k: int = 5, kind: Kind | None = None) -> list[Hit]:
         """The ``k`` best passages, best first; ``score`` is the cosine of the meanings, 0 to 1. Raises one of ``ERRORS``."""
@@ -97,13 +101,20 @@ class QdrantPassages:
         await self._client.close()
 
 
-def meanings_of(knowledge: Knowledge, embedder: Embedder) -> Matrix:
-    """Vectors [n, 384] of all passages in their order, centred: articles by their own mean, questions by that of questions."""
-    articles = vectors.of_articles(knowledge.statutes.in_force(), embedder).astype(np.float32)
-    titles = [passage.title for passage in knowledge.passages if passage.kind == "answer"]
-    asked = vectors.of_questions(titles, embedder).astype(np.float32)
+def meanings(folder: Path) -> Matrix:
+    """Vectors [n, 384] of all passages of an index: articles less their own mean, past questions less that of questions."""
+    articles, asked = (_vectors(folder, name).astype(np.float32) for name in ("articles", "questions"))
     articles, asked = (some / (np.linalg.norm(some, axis=1, keepdims=True) + 1e-9) for some in (articles, asked))
-    return np.concatenate([articles - articles.mean(axis=0), asked - vectors.centre_of_questions()])
+    return np.concatenate([articles - articles.mean(axis=0), asked - _vectors(folder, "centre")])
+
+
+def _vectors(folder: Path, name: str) -> Any:
+    path = folder / f"{name}.npy"
+    try:
+        return np.load(path)
+    except FileNotFoundError:
+        fix = "knowledge.meaning: true in params.yaml, then dvc repro knowledge"
+        raise UserError(Problem(str(path), "is missing: the index has no vectors", fix=fix)) from None
 
 
 def _sparse(terms: Sequence[str]) -> models.SparseVector:
@@ -123,13 +134,12 @@ def _passage(payload: dict[str, Any]) -> Passage:
 
 def main(folder: Path, url: str, api_key: str) -> None:
     """models/knowledge -> a collection of the server at ``url``. Raises UserError when it can't be reached."""
-    knowledge = Knowledge.load(folder)
-    meanings = meanings_of(knowledge, Embedder())
+    passages, centred = Knowledge.load(folder).passages, meanings(folder)
 
     async def upload() -> None:
-        remote = QdrantPassages.at(url, api_key)
+        remote = QdrantPassages.at(url, api_key, folder)
         try:
-            await remote.fill(knowledge.passages, meanings)
+            await remote.fill(passages, centred)
         finally:
             await remote.close()
 
@@ -138,7 +148,7 @@ def main(folder: Path, url: str, api_key: str) -> None:
     except ERRORS as error:
         fix = "start it: docker run -p 6333:6333 qdrant/qdrant"
         raise UserError(Problem(url, f"no Qdrant server answers ({type(error).__name__})", fix=fix)) from None
-    print(f"{len(meanings)} passages in {url}, collection {COLLECTION}; serve with LEGALQA_QDRANT_URL={url}")
+    print(f"{len(passages)} passages in {url}, collection {COLLECTION}; serve with LEGALQA_QDRANT_URL={url}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ const TEXTS = {
     key: "需要 API 密钥", keyLabel: "密钥（只保存在本标签页）",
     tuned: "法律模型生成", endpoint: "备用模型生成", knowledge: "知识库原文", canned: "固定回复", failed: "未能回答",
     reasons: {
-      operator: "管理员设置", no_model: "没有模型", loading: "模型正在加载", unavailable: "模型暂不可用", error: "模型出错",
+      operator: "管理员设置", no_model: "没有模型", loading: "模型正在加载", unavailable: "模型暂不可用", slow: "模型变慢", error: "模型出错",
       breaker_open: "模型暂停使用", overload: "当前提问较多", deadline: "模型来不及回答",
     },
     valid: "现行有效", repealed: "已废止", unknown: "未查到该条文", ready: "模型就绪", without: "模型未就绪，由知识库回答",
@@ -22,7 +22,7 @@ const TEXTS = {
     key: "An API key is needed", keyLabel: "Key (kept in this tab only)",
     tuned: "Legal model", endpoint: "Other model", knowledge: "Quoted from the knowledge base", canned: "Standard reply", failed: "No answer",
     reasons: {
-      operator: "set by the operator", no_model: "no model", loading: "the model is loading", unavailable: "the model is unavailable", error: "the model failed",
+      operator: "set by the operator", no_model: "no model", loading: "the model is loading", unavailable: "the model is unavailable", slow: "the model has slowed down", error: "the model failed",
       breaker_open: "the model is paused", overload: "many questions right now", deadline: "the model would be too late",
     },
     valid: "In force", repealed: "Repealed", unknown: "No such article found", ready: "Model ready", without: "Model not ready; answers come from the knowledge base",

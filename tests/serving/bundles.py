@@ -4,6 +4,7 @@ from pathlib import Path
 
 from legalqa.base.identity import Identity
 from legalqa.bundle import Bundle, Origin
+from legalqa.knowledge.embedding import Embedder
 from legalqa.knowledge.retrieval import Knowledge
 from legalqa.knowledge.statutes import Statutes
 from legalqa.prompt import Prompt
@@ -28,13 +29,13 @@ def statutes() -> Statutes:
     )
 
 
-def knowledge() -> Knowledge:
+def knowledge(embedder: Embedder | None = None) -> Knowledge:
     pairs = [(PROBATION, PROBATION_ANSWER), (INTEREST, "借款利率不得违反国家规定，见民法典第680条。")]
     conversations = [
         Conversation(conversations=[Message(role="user", content=q), Message(role="assistant", content=a)], records=[number])
         for number, (q, a) in enumerate(pairs, start=1)
     ]
-    return Knowledge.build(statutes(), conversations, threshold=0.2)
+    return Knowledge.build(statutes(), conversations, threshold=0.2, embedder=embedder)
 
 
 def bundle(folder: Path, with_adapter: bool = False) -> Path:

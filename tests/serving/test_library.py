@@ -53,7 +53,7 @@ class _Remote:
 async def test_a_server_of_passages_is_asked_first_and_covered_by_the_index(tmp_path: Path) -> None:
     knowledge().save(tmp_path / "knowledge")
     hit = Hit(knowledge().passages[0], 0.7)
-    there, away = (Library.open([tmp_path / "knowledge"], _Remote(hits)) for hits in ([hit], None))
+    there, away = (Library.open([tmp_path / "knowledge"], lambda _folder, hits=hits: _Remote(hits)) for hits in ([hit], None))
     assert await there.search(PROBATION, 3, "answer") == [hit]
     assert (await away.search(PROBATION, 3, "answer"))[0].passage.title == PROBATION
     assert (await there.answer(PROBATION)).text == PROBATION_ANSWER  # type: ignore[union-attr]  # needs no server

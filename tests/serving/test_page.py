@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from serving.answers import Reason
 from tests import needs
 from tests.serving.bundles import PROBATION
 from tests.serving.conftest import Running
@@ -163,3 +164,10 @@ def test_a_stream_can_be_stopped_and_a_broken_one_says_so(opened: tuple[Page, Ru
     ask(page, "押金？")
     assert said(page)(".badge") == "未能回答"
     assert said(page)(".text") == "慢慢慢"
+
+
+def test_every_reason_has_words_in_both_languages() -> None:
+    script = (Path(__file__).resolve().parents[2] / "serving/web/app.js").read_text(encoding="utf-8")
+    assert {reason: script.count(f'{reason}: "') for reason in get_args(Reason) if reason} == {
+        reason: 2 for reason in get_args(Reason) if reason
+    }
