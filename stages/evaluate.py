@@ -28,7 +28,7 @@ REPORTS = Path("reports/evaluate")
 
 def main(params: EvaluateParams) -> None:
     """Ask every arm, keep the answers, score them, report."""
-    questions = predictions.items(read_jsonl(TEST))[: params.questions]
+    questions = predictions.spread(predictions.items(read_jsonl(TEST)), params.questions)
     knowledge = Knowledge.load(KNOWLEDGE)
     answers, probed, seconds = ask_all(questions, probe.items(), knowledge, params)
     predictions.write(REPORTS / "predictions.jsonl", answers)

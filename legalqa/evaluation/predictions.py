@@ -57,6 +57,13 @@ def items(conversations: Sequence[Conversation]) -> list[Item]:
     return list(found.values())
 
 
+def spread(found: Sequence[Item], number: int | None) -> list[Item]:
+    """At most so many questions, evenly over the file, so that its parts (sources, areas) keep their shares; None: all."""
+    if number is None or number >= len(found):
+        return list(found)
+    return [found[at * len(found) // number] for at in range(number)]
+
+
 Answers = dict[str, list[Prediction]]
 """arm -> its predictions; all arms answer the same questions in the same order."""
 

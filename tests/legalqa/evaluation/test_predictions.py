@@ -3,7 +3,7 @@ from pathlib import Path
 
 from legalqa.evaluation import predictions
 from legalqa.records import Conversation, Message
-from tests.legalqa.evaluation.conftest import answer
+from tests.legalqa.evaluation.conftest import answer, item
 
 
 def _conversation(question: str, reply: str, *references: str) -> Conversation:
@@ -21,3 +21,10 @@ def test_one_object_a_line_unescaped(tmp_path: Path) -> None:
     lines = (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["text"] for line in lines] == ["甲\n乙", "丙"]
     assert "怎么离婚" in lines[0]
+
+
+def test_a_part_of_the_questions_is_spread_over_the_file() -> None:
+    asked = [item(f"第{number}问？") for number in range(10)]
+    assert [one.key for one in predictions.spread(asked, 3)] == ["第0问？", "第3问？", "第6问？"]
+    assert predictions.spread(asked, 10) == predictions.spread(asked, 99) == predictions.spread(asked, None) == asked
+    assert len({one.key for one in predictions.spread(asked, 7)}) == 7
