@@ -67,7 +67,9 @@ def ask_all(
     """Answers of every arm in the order of the params, floors last; what each local model says to the general probe; and
     the seconds that an arm took for an answer, with ``max_batch`` at once.
     """
-    answers, probed, seconds = {}, {}, {}
+    answers: Answers = {}
+    probed: Answers = {}
+    seconds: dict[str, float] = {}
     if arms.KNOWLEDGE in params.arms:
         started = time.monotonic()
         answers[arms.KNOWLEDGE] = arms.quotations(questions, knowledge)

@@ -75,7 +75,7 @@ def load(params: BenchmarkParams, statutes: Statutes) -> Iterator[Task]:
         yield Task(f"LawBench {number} {kind.chinese}", kind.metric, prompts, answers, kind.score)
     for path in sorted(Path(params.disc).glob("*.csv")) if params.disc else ():
         frame = pd.read_csv(path, dtype=str).head(params.items or 10**9)
-        asked = [choices.prompt(row) for row in frame.fillna("").to_dict("records")]
+        asked = [choices.prompt({str(name): value for name, value in row.items()}) for _, row in frame.fillna("").iterrows()]
         yield Task(f"DISC-Law-Eval {path.stem}", "accuracy", asked, frame["output"].tolist(), choices.exact)
     if params.lecoqa:
         examples = _json(Path(params.lecoqa))[: params.items]

@@ -56,4 +56,4 @@ def _part_that_chooses(text: str) -> str:
             return found.group(1)
     if listed := LISTED.findall(text):
         return "".join(listed)
-    return next(("".join(found) for pattern in CALLED_RIGHT if (found := pattern.findall(text))), text)
+    return next(("".join(called) for pattern in CALLED_RIGHT if (called := pattern.findall(text))), text)
