@@ -59,3 +59,16 @@ async def test_a_server_of_passages_is_asked_first_and_covered_by_the_index(tmp_
     assert (await there.answer(PROBATION)).text == PROBATION_ANSWER  # type: ignore[union-attr]  # needs no server
     await there.close()
     await away.close()
+
+
+@pytest.mark.anyio
+async def test_a_question_is_weighed_once_for_one_answer(tmp_path: Path) -> None:
+    knowledge().save(tmp_path / "knowledge")
+    library = Library.open([tmp_path / "knowledge"])
+    assert library.knowledge
+    first = await library.search(PROBATION, 3, "answer")
+    await library.search(PROBATION, 3, "statute")
+    await library.answer(PROBATION)
+    assert await library.search(PROBATION, 3, "answer") == first  # what one search leaves out is not missing in the next
+    assert library.knowledge._weighed.cache_info().misses == 1
+    await library.close()
