@@ -171,4 +171,5 @@ def test_health_tells_work_and_measured_speed(engine: TransformersEngine, prompt
     assert health.last_step_age_s == 0.0  # nothing to do: no step is due
     assert health.prefill_tokens_per_s > 0
     assert health.decode_tokens_per_s > 0
+    assert 0 < health.step_s < 5
     assert health.estimate(100, 10, max_batch=4).total_s > health.estimate(10, 10, max_batch=4).total_s
