@@ -13,7 +13,7 @@ const TEXTS = {
       breaker_open: "模型暂停使用", overload: "当前提问较多", deadline: "模型来不及回答",
     },
     valid: "现行有效", repealed: "已废止", unknown: "未查到该条文", ready: "模型就绪", without: "模型未就绪，由知识库回答",
-    stopped: "已停止", cut: "时间到，回答未写完。", offline: "连接不上服务器，请稍后再试。", limited: "提问太频繁，请稍后再试。", source: "来源",
+    stopped: "已停止", cut: "时间到，回答未写完。", long: "到了长度上限，回答未写完。", asked: "问：", offline: "连接不上服务器，请稍后再试。", limited: "提问太频繁，请稍后再试。", source: "来源",
   },
   en: {
     title: "Legal Q&A (Chinese law)", fresh: "New chat", send: "Ask", stop: "Stop", close: "Close", ok: "OK", label: "Your question", skip: "Skip to the question",
@@ -26,7 +26,7 @@ const TEXTS = {
       breaker_open: "the model is paused", overload: "many questions right now", deadline: "the model would be too late",
     },
     valid: "In force", repealed: "Repealed", unknown: "No such article found", ready: "Model ready", without: "Model not ready; answers come from the knowledge base",
-    stopped: "Stopped", cut: "Out of time; the answer is cut.", offline: "The server can't be reached; try again later.", limited: "Too many questions; try again later.", source: "Source",
+    stopped: "Stopped", cut: "Out of time; the answer is cut.", long: "The answer reached its greatest length and is cut.", asked: "Q: ", offline: "The server can't be reached; try again later.", limited: "Too many questions; try again later.", source: "Source",
   },
 };
 
@@ -96,7 +96,9 @@ function sources(card, about) {
     add(one.status === "valid" ? name : `${name}（${texts[one.status]}）`, one.status, texts[one.status], one.text ?? texts.unknown);
   }
   for (const one of about.passages ?? []) {
-    if (!cited.has(one.title)) add(one.title.replace("中华人民共和国", ""), "", `${texts.source}：${one.source}`, one.text);
+    if (cited.has(one.title)) continue;
+    const title = one.kind === "answer" ? texts.asked + one.title : one.title.replace("中华人民共和国", "");
+    add(title.length > 30 ? `${title.slice(0, 29)}…` : title, "", `${texts.source}：${one.source}`, one.text);
   }
 }
 
@@ -168,7 +170,7 @@ async function ask(question) {
     } else {
       for await (const event of events(response)) {
         if (event.error) { failure = event.error.message; break; }
-        if (event.legalqa) { badge(card, event.legalqa); sources(card, event.legalqa); finish(card, event.legalqa); }
+        if (event.legalqa) { badge(card, event.legalqa); sources(card, event.legalqa); finish(card, event); }
         text.textContent += event.choices?.[0]?.delta?.content ?? "";
       }
     }
@@ -184,8 +186,9 @@ async function ask(question) {
   status();
 }
 
-function finish(card, about) {
-  const said = [about.label, about.cut_by === "deadline" ? texts.cut : "", about.disclaimer];
+function finish(card, { legalqa: about, choices }) {
+  const long = choices[0].finish_reason === "length" ? texts.long : "";
+  const said = [about.cut_by === "deadline" ? texts.cut : long, about.label, about.disclaimer];
   card.querySelector(".small").textContent = said.filter(Boolean).join("　");
 }
 

@@ -139,8 +139,12 @@ def test_page(opened: tuple[Page, Running]) -> None:
     page.key("Escape", code=27)
     page.wait_for("!document.getElementById('article').open")
 
-    running.engine.fault = "error"
+    running.engine.reply = lambda _request: "长" * 99  # more than the bundle's 64 new tokens
     page.script("document.getElementById('question').focus()")
+    ask(page, "说得详细一点")
+    assert last(".small").startswith("到了长度上限")
+
+    running.engine.fault = "error"
     ask(page, PROBATION)
     assert last(".badge") == "知识库原文（模型出错）"
     assert page.script("[...document.querySelectorAll('.badge')].at(-1).classList.contains('degraded')")
