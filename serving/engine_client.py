@@ -146,7 +146,8 @@ class EngineClient:
             if now:
                 if not was:
                     log.error("engine lost (%s), %d answers under way", now, len(self._scopes))
-                self._let_go_of_the_waiting()
+                if now != "slow":  # a slow one still finishes what it has begun
+                    self._let_go_of_the_waiting()
             elif was:
                 log.info("engine back (%s)", was)
                 self._on_back()
