@@ -49,9 +49,9 @@ class MeaningIndex:
         towards = self.towards(question)
         if self._turn is not None:
             towards = towards @ self._turn
-        both = self._vectors @ np.stack([towards, question], axis=1)
-        centred: Vector = (both[:, 0] - self._told @ towards) / self._length
-        return centred, both[:, 1]
+        # Two products with a vector each: one with a matrix of two columns would copy all vectors first.
+        centred: Vector = (self._vectors @ towards - self._told @ towards) / self._length
+        return centred, self._vectors @ question
 
     def towards(self, question: Vector) -> Vector:
         """A question's centred unit vector, not turned."""
