@@ -7,29 +7,24 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from legalqa.engine.interface import Completion, GenerationRequest
 from legalqa.engine.loading import load_model
-from legalqa.engine.transformers_engine import TransformersEngine
 from legalqa.params import PackageParams
 from legalqa.problems import Problem, UserError
-from legalqa.prompt import Prompt
 from legalqa.training.lora import load_adapted
 
 ANSWER_TOKENS = 32  # of each answer; logits over the whole vocabulary of all answers are held at once
 OTHER_WAY = "another training, or other bounds in params.yaml (package.parity_...)"
 
 
-def measure(base: Path, adapter: Path, prompt: Prompt, asked: Sequence[Sequence[int]]) -> dict[str, float]:
+def measure(base: Path, adapter: Path, samples: Sequence[tuple[list[int], list[int]]]) -> dict[str, float]:
     """Hold the adapter merged as the engine merges it against the adapter beside its base, both in float32.
 
-    Along the engine's greedy answers to the prompts (token ids): ``same_tokens`` is the share of places where both choose the
-    same next token, ``same_answers`` that of the answers where they do so everywhere, ``largest_logit_difference`` between the
-    two; ``adapter_effect`` the largest between adapter and base. ``engine_tokens``: how often the engine itself, whose cache is
-    bf16, chose what the merged model chooses in float32. Raises UserError when the adapter changes nothing.
+    ``samples``: ids of a prompt and of the greedy answer that was scored. Along it, ``same_tokens`` is the share of places
+    where both choose the same next token, ``same_answers`` that of the answers where they do so everywhere, and
+    ``largest_logit_difference`` is between the two; ``adapter_effect`` is the largest between adapter and base. Raises
+    UserError when the adapter changes nothing.
     """
-    answers = _greedy(base, adapter, prompt, asked)
     model = load_adapted(base, adapter).float()
-    samples = [(list(ids), list(answer.token_ids)) for ids, answer in zip(asked, answers, strict=True)]
     beside = [_logits(model, *sample) for sample in tqdm(samples, "parity, adapter", leave=False)]
     with model.disable_adapter():
         effect = max(_difference(ours, _logits(model, *sample)) for ours, sample in zip(beside[:4], samples, strict=False))
@@ -37,19 +32,17 @@ def measure(base: Path, adapter: Path, prompt: Prompt, asked: Sequence[Sequence[
         raise UserError(Problem(str(adapter), "the model answers the same with and without it", "an adapter that is applied"))
     del model
     model = load_model(base, adapter, "fp32")
-    largest, same, whole, engines, tokens = 0.0, 0, 0, 0, 0
-    for (ids, answer), ours in zip(tqdm(samples, "parity, merged", leave=False), beside, strict=True):
-        theirs = _logits(model, ids, answer)
+    largest, same, whole, tokens = 0.0, 0, 0, 0
+    for sample, ours in zip(tqdm(samples, "parity, merged", leave=False), beside, strict=True):
+        theirs = _logits(model, *sample)
         largest = max(largest, _difference(ours, theirs))
         equal = ours.argmax(-1) == theirs.argmax(-1)
         same, tokens, whole = same + int(equal.sum()), tokens + len(equal), whole + bool(equal.all())
-        engines += sum(a == b for a, b in zip(theirs.argmax(-1).tolist(), answer, strict=False))
     return {
-        "prompts": len(asked),
+        "prompts": len(samples),
         "tokens": tokens,
         "same_tokens": round(same / tokens, 4),
-        "same_answers": round(whole / len(asked), 4),
-        "engine_tokens": round(engines / max(1, sum(len(answer) for _, answer in samples)), 4),
+        "same_answers": round(whole / len(samples), 4),
         "largest_logit_difference": round(largest, 5),
         "adapter_effect": round(effect, 3),
     }
@@ -69,21 +62,10 @@ def broken(found: dict[str, float], params: PackageParams) -> list[Problem]:
     return problems
 
 
-def _greedy(base: Path, adapter: Path, prompt: Prompt, asked: Sequence[Sequence[int]]) -> list[Completion]:
-    engine = TransformersEngine(base, adapter, prompt, weights="fp32")
-    engine.start()
-    try:
-        with tqdm(total=len(asked), desc="parity, greedy answers", leave=False) as bar:
-            return engine.generate_many(
-                [GenerationRequest(ids, ANSWER_TOKENS) for ids in asked], done=lambda _completion: bar.update()
-            )
-    finally:
-        engine.stop()
-
-
 @torch.inference_mode()
 def _logits(model: Any, ids: list[int], answer: list[int]) -> torch.Tensor:
     """Logits (answer tokens + 1, vocabulary) that choose each token of the answer, and the one behind it."""
+    answer = answer[:ANSWER_TOKENS]
     output = model(input_ids=torch.tensor([ids + answer]), logits_to_keep=len(answer) + 1)
     logits: torch.Tensor = output.logits[0].float()
     return logits

@@ -8,6 +8,7 @@ from legalqa import parity
 from legalqa.base.identity import Identity
 from legalqa.bundle import CARD_FILE, CONFIG_FILE, GENERATION_FILE, ITEMS_FILE, SCORES_FILE, Bundle, Origin
 from legalqa.card import render
+from legalqa.evaluation import predictions
 from legalqa.evaluation.scores import SCORES
 from legalqa.files import read_json, sha256, write_json
 from legalqa.params import DataParams, EvaluateParams, PackageParams, TrainParams, WinnerParams, load_params
@@ -37,8 +38,7 @@ def main(data: DataParams, train: TrainParams, evaluate: EvaluateParams, winner:
         scores = read_json(EVALUATION / "scores.json")
         limits = broken_limits(scores | read_json(EVALUATION / "speed.json"), SCORES, winner)
         _refuse(run, limits, "the model breaks a limit of params.yaml and is not packaged")
-        asked = [prompt.completion(c.prompt) for c in read_jsonl(SPLITS / "test.jsonl")[: params.parity_prompts]]
-        agreement = parity.measure(BASE, ADAPTER, prompt, asked)
+        agreement = parity.measure(BASE, ADAPTER, _samples(prompt, winner.arm, params.parity_prompts))
         write_json(PARITY, agreement)
         run.artifact(PARITY)
         _refuse(run, parity.broken(agreement, params), "merged, as it is served, the model is not what was trained")
@@ -78,6 +78,13 @@ def _refuse(run: Run, problems: list[Problem], why: str) -> None:
     if problems:
         run.tag("package", f"refused: {'; '.join(map(str, problems))}")
         raise UserError(problems, why)
+
+
+def _samples(prompt: Prompt, arm: str, number: int) -> list[tuple[list[int], list[int]]]:
+    """Prompts of test questions with the ids of the answers that were scored."""
+    answers = {one.key: one.text for one in predictions.read(EVALUATION / "predictions.jsonl") if one.arm == arm}
+    asked = [item for item in predictions.items(read_jsonl(SPLITS / "test.jsonl")) if item.key in answers]
+    return [(prompt.completion(one.prompt), prompt.encode(answers[one.key])) for one in predictions.spread(asked, number)]
 
 
 def _without_questions(items: dict[str, Any], served: str) -> dict[str, Any]:

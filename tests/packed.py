@@ -6,6 +6,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from legalqa.base.identity import Identity
+from legalqa.evaluation import predictions
+from legalqa.evaluation.predictions import Prediction
 from legalqa.files import read_json, write_json, write_text
 from legalqa.params import LoraParams
 from legalqa.prompt import Prompt
@@ -48,6 +50,14 @@ def write_scores(project: Path, tuned: list[float], base: list[float]) -> None:
         "criminal,rouge_l_char,tuned,77.7,1.0,99.0,1,,,,",
     ]
     write_json(project / "reports/evaluate/items.json", items)
+    answers = {
+        arm: [
+            Prediction(arm=arm, key=question, question=question, references=("可以起诉。",), text="可以向法院起诉，要求还款。")
+            for question in QUESTIONS
+        ]
+        for arm in values
+    }
+    predictions.write(project / "reports/evaluate/predictions.jsonl", answers)
     write_json(project / "reports/evaluate/scores.json", {f"{arm}.rouge_l_char": mean for arm, mean in means.items()})
     write_json(project / "reports/evaluate/speed.json", {"base.seconds": 1.0, "tuned.seconds": 1.5})
     write_text(project / "reports/evaluate/scores.csv", "\n".join(lines) + "\n")

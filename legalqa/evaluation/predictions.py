@@ -68,6 +68,12 @@ Answers = dict[str, list[Prediction]]
 """arm -> its predictions; all arms answer the same questions in the same order."""
 
 
+def read(path: Path) -> list[Prediction]:
+    """What ``write`` wrote, in order."""
+    with path.open(encoding="utf-8") as stream:
+        return [Prediction.model_validate_json(line) for line in stream]
+
+
 def write(path: Path, answers: Answers) -> None:
     """Write all of them, arm after arm, whole or not at all."""
     every = (prediction for of in answers.values() for prediction in of)

@@ -23,6 +23,12 @@ def test_one_object_a_line_unescaped(tmp_path: Path) -> None:
     assert "怎么离婚" in lines[0]
 
 
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    of = {"base": [answer("甲\u2028乙", finish_reason="length"), answer("")], "tuned": [answer("丙", arm="tuned")]}
+    predictions.write(tmp_path / "p.jsonl", of)
+    assert predictions.read(tmp_path / "p.jsonl") == [*of["base"], *of["tuned"]]
+
+
 def test_a_part_of_the_questions_is_spread_over_the_file() -> None:
     asked = [item(f"第{number}问？") for number in range(10)]
     assert [one.key for one in predictions.spread(asked, 3)] == ["第0问？", "第3问？", "第6问？"]
