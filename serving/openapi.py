@@ -6,7 +6,7 @@ from pydantic.json_schema import models_json_schema
 
 from serving.bodies import AskBody, ChatBody
 from serving.bulk import BulkItem
-from serving.routes import ModeBody
+from serving.routes import BreakerBody, ModeBody
 
 _TEXT = {"200": {"description": "done"}}
 _ERRORS = {
@@ -24,7 +24,7 @@ _ERRORS = {
 def document() -> dict[str, Any]:
     """OpenAPI 3.1."""
     names, definitions = models_json_schema(
-        [(model, "validation") for model in (ChatBody, AskBody, ModeBody, BulkItem)],
+        [(model, "validation") for model in (ChatBody, AskBody, ModeBody, BreakerBody, BulkItem)],
         ref_template="#/components/schemas/{model}",
     )
     del names
@@ -39,6 +39,17 @@ def document() -> dict[str, Any]:
             "/bulk": {"post": _answer("Many questions; a result or an error an item", bulk, key)},
             "/v1/models": {"get": {"summary": "What can be asked", "responses": _TEXT}},
             "/info": {"get": {"summary": "What is served", "responses": _TEXT}},
+            "/readyz": {"get": {"summary": "Whether something true can be answered", "responses": _responses("503")}},
+            "/healthz/engine": {"get": {"summary": "Whether the model makes progress", "responses": _responses("503")}},
+            "/metrics": {"get": {"summary": "Prometheus", "responses": _TEXT}},
+            "/admin/breaker": {
+                "put": {
+                    "summary": "Set the breaker by hand",
+                    "security": [{"key": []}],
+                    "requestBody": _body(_ref("BreakerBody")),
+                    "responses": _responses("400", "401", "403", "408", "413", "429"),
+                },
+            },
             "/admin/mode": {
                 "get": {"summary": "The switch", "security": [{"key": []}], "responses": _responses("401", "403", "429")},
                 "put": {
