@@ -24,6 +24,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 _CANDIDATES = 60  # articles that compete for a question
+_FOUND = 120  # an article that comes out worse than this teaches nothing
+_FIRST_GUESS = (15.0, 4.65, 3.0, 3.0, 7.8)  # weights of the first five features, by which they come out
 _NEAR = 20  # past answers per feature
 _PULL, _PULL_TURN = 1e-2, 1e-2  # keep the weights, and the turn, small; chosen by cross-validation on the train part
 _STEPS = 60
@@ -63,18 +65,19 @@ def fit(
     past: list[tuple[Array, Array]] = []
     rows = []
     for at, (conversation, wanted) in enumerate(tqdm(train, desc="features")):
-        right = [place[key] for key in wanted][:_CANDIDATES]
-        if not right:
+        if not wanted:
             continue
         found = evidence.features(conversation.question, but=at)
-        chosen = _compete(found.article, right)
+        near = np.setdiff1d(_best(found.answer, _NEAR), [at])
+        past.append((found.answer[:, near].T.astype(float), np.array([bool(wanted & set(answers[one].cites)) for one in near])))
+        chosen, right = _compete(found.article, [place[key] for key in wanted])
+        if not right.any():
+            continue
         vectors, towards = np.zeros((len(chosen), 0)), np.zeros(0)
         if evidence.meaning:
             vectors = evidence.meaning.articles.centred(chosen)
             towards = evidence.meaning.articles.towards(evidence.meaning.embedder.questions([conversation.question])[0])
-        rows.append((found.article[:, chosen].T, vectors, towards, np.isin(chosen, right)))
-        near = np.setdiff1d(_best(found.answer, _NEAR), [at])
-        past.append((found.answer[:, near].T.astype(float), np.array([bool(wanted & set(answers[one].cites)) for one in near])))
+        rows.append((found.article[:, chosen].T, vectors, towards, right))
     lists = Lists(*(np.stack(part).astype(np.float32) for part in zip(*rows, strict=True)))
     weights, turn = rank(lists)
     _show("article", [*weights, _ARTICLE_CONSTANT])
@@ -111,11 +114,12 @@ def rank(lists: Lists) -> tuple[Floats, Floats]:
     return (best[:count] / spread).astype(np.float32), (_STRETCH * best[count:].reshape(size, size)).astype(np.float32)
 
 
-def _compete(features: Floats, right: Sequence[int]) -> Array:
-    """``right`` and the articles that come out best over all features, each on the same scale; ``_CANDIDATES`` in all."""
-    sums = (features / (np.abs(features).max(axis=1, keepdims=True) + 1e-9)).sum(axis=0)
-    order = np.argsort(-sums, kind="stable")[: _CANDIDATES + len(right)]
-    return np.concatenate([right, order[~np.isin(order, right)]])[:_CANDIDATES].astype(int)
+def _compete(features: Floats, wanted: Sequence[int]) -> tuple[Array, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """Places of the ``_CANDIDATES`` articles that compete, wanted ones first, and which are wanted."""
+    order = np.argsort(-(np.array(_FIRST_GUESS, dtype=np.float32) @ features[: len(_FIRST_GUESS)]), kind="stable")[:_FOUND]
+    right = np.isin(order, wanted)
+    chosen = np.concatenate([order[right], order[~right]])[:_CANDIDATES]
+    return chosen, np.isin(chosen, wanted)
 
 
 def _best(features: np.ndarray, count: int) -> Array:
