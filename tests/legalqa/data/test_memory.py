@@ -14,7 +14,7 @@ assert pa.default_memory_pool().backend_name == "system"
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 before = resident()
-blocks = [bytearray(1 << 21) for _ in range(100)]
+blocks = [bytearray(1 << 26) for _ in range(4)]
 held = resident() - before
 del blocks
 gc.collect()
