@@ -49,9 +49,10 @@ class MeaningIndex:
         towards = self.towards(question)
         if self._turn is not None:
             towards = towards @ self._turn
-        # Two products with a vector each: one with a matrix of two columns would copy all vectors first.
-        centred: Vector = (self._vectors @ towards - self._told @ towards) / self._length
-        return centred, self._vectors @ question
+        # einsum stays on this thread. BLAS would wait for a second one that the embedding model's threads keep busy.
+        centred: Vector = (np.einsum("nd,d->n", self._vectors, towards) - self._told @ towards) / self._length
+        bare: Vector = np.einsum("nd,d->n", self._vectors, question)
+        return centred, bare
 
     def towards(self, question: Vector) -> Vector:
         """A question's centred unit vector, not turned."""
