@@ -14,7 +14,7 @@ from legalqa.engine.interface import GenerationRequest
 from serving.agent import Agent, Findings
 from serving.answers import Ask, Began, Ended, Event, Piece, Reason, RefusedError, Source
 from serving.library import CANNED, Library
-from serving.marking import Marker
+from serving.marking import Marker, loops
 from serving.member import Member, Started
 from serving.switch import Switch
 
@@ -129,6 +129,10 @@ class Ladder:
                 tokens += len(delta.token_ids)
                 if text := marker.feed(delta.text):
                     yield Piece(text, len(delta.token_ids))
+                if loops(marker.raw):
+                    log.warning("answer %s only repeated itself", ask.id)
+                    yield Ended("error", tokens, [], "the model only repeated itself")
+                    return
                 if delta.finish_reason:
                     if rest := marker.finish():
                         yield Piece(rest)

@@ -1,4 +1,4 @@
-"""Citations in generated text are checked against the law while it is sent; one that does not hold is marked on the spot."""
+"""Generated text while it is sent: citations that do not hold are marked on the spot, and endless repetition is found out."""
 
 import re
 
@@ -9,6 +9,20 @@ MARKS = {"repealed": "〔已废止〕", "unknown": "〔未查到〕"}
 _NUMERALS = "0-9０-９零〇一二两三四五六七八九十百千"
 _OPEN_END = re.compile(rf"[第条款项之（）()\s{_NUMERALS}]{{1,64}}\Z")  # may still grow into a citation, or into a longer one
 _TAIL = re.compile(rf"(?:\s*第?\s*[{_NUMERALS}]+\s*款)?(?:\s*第?\s*[（(]?\s*[{_NUMERALS}]+\s*[）)]?\s*项)?")
+
+_HAN = re.compile(r"[一-鿿]")
+
+
+def loops(text: str) -> bool:
+    """Whether ``text`` ends in a loop, as small models do: the same words, of up to 60 characters, over and over.
+
+    Six times at least, and 24 characters at least; rows of signs (a line, dots) are none.
+    """
+    for size in range(1, 61):
+        words = text[-size:]
+        if text.endswith(words * max(6, 24 // size)):
+            return bool(_HAN.search(words))
+    return False
 
 
 class Marker:

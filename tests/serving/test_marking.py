@@ -1,8 +1,9 @@
 """Marks are the same however the text is cut into pieces, and nothing but marks is added."""
 
+import pytest
 from hypothesis import given, settings, strategies
 
-from serving.marking import MARKS, Marker
+from serving.marking import MARKS, Marker, loops
 from tests.serving.bundles import statutes
 
 LAWS = statutes()
@@ -47,3 +48,21 @@ def test_only_what_may_be_a_citation_is_held_back() -> None:
 def test_without_statutes_or_when_switched_off_text_passes() -> None:
     for marker in (Marker(None), Marker(LAWS, mark=False)):
         assert marker.feed("《环境保护法》第一条。") + marker.finish() == "《环境保护法》第一条。"
+
+
+@pytest.mark.parametrize(
+    ("text", "loop"),
+    [
+        ("法院判决孩子在父母双方" + "共同生活、" * 6, True),
+        ("慢" * 24, True),
+        ("慢" * 23, False),
+        ("可以起诉。" * 5, False),
+        ("可以要求支付二倍工资，也可以申请仲裁。" * 6, True),
+        ("……" * 40, False),
+        ("|---|---|" * 20, False),
+        ("（一）借条；（二）转账记录；（三）聊天记录；（四）录音；（五）证人；（六）其他。", False),
+        ("", False),
+    ],
+)
+def test_a_loop_is_words_six_times_on_end(text: str, loop: bool) -> None:
+    assert loops(text) == loop

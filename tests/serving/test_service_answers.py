@@ -130,7 +130,7 @@ def test_allow_degraded_false_gets_503(running: Running) -> None:
 
 def test_a_client_that_goes_away_frees_its_slot(running: Running) -> None:
     running.engine.seconds_a_token = 0.05
-    running.engine.reply = lambda _request: "慢" * 400
+    running.engine.reply = lambda _request: "".join(map(chr, range(0x5000, 0x5190)))
     with running.http.stream("POST", "/ask", json={"question": "押金？", "stream": True, "max_tokens": 400}) as response:
         next(response.iter_text())
     with pytest.raises(httpx.ReadTimeout):
@@ -227,3 +227,13 @@ def test_no_words_of_question_or_answer_in_the_log(running: Running, caplog: pyt
         running.ask("押金秘密能退吗？")
     assert "秘密" not in caplog.text and "主张权利" not in caplog.text
     assert "client=127.0.0.1" in caplog.text
+
+
+def test_an_answer_that_only_repeats_itself_is_not_given(running: Running) -> None:
+    running.engine.reply = lambda _request: "由父母双方" + "共同生活、" * 30
+    running.engine.seconds_a_token = 0.005
+    body = running.ask(PROBATION, max_tokens=200).json()
+    assert (body["source"], body["reason"], body["answer"]) == ("knowledge", "error", PROBATION_ANSWER)
+    stream = running.ask(PROBATION, max_tokens=200, stream=True).text
+    assert stream.count("共同生活、") < 10 and "event: error" in stream and "event: end" not in stream
+    wait_until(lambda: running.engine.cancelled == 2)
