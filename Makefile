@@ -108,7 +108,7 @@ dag: setup  ## draw the map
 
 .PHONY: test
 test: setup  ## all tests
-	@python -m pytest
+	@python -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: lint
 lint: setup  ## style and types
