@@ -123,6 +123,32 @@ def test_second_run_runs_nothing(project: Path) -> None:
     assert "up to date" in _run(project, "dvc", "status").stdout
 
 
+def test_git_is_offered_what_the_cache_does_not_keep(project: Path) -> None:
+    stages = YAML(typ="safe").load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    metrics = [entry for stage in stages.values() for entry in stage.get("metrics", [])]
+    uncached = {path for entry in metrics for path, settings in entry.items() if settings == {"cache": False}}
+    assert len(uncached) == len(metrics)
+    offered = _run(project, "git", "ls-files", "-z", "--others", "--exclude-standard").stdout.split("\0")
+    made = {
+        name for name in offered if name == "dvc.lock" or name.startswith(("reports/", "models/", "data/splits", "data/conv"))
+    }
+    assert made == {"dvc.lock", *uncached}
+
+
+def test_a_committed_state_comes_back(project: Path) -> None:
+    bundle, metric = project / "models/bundle/manifest.json", project / "reports/split/leakage.json"
+    before = bundle.read_bytes(), metric.read_bytes(), (project / "data/splits/train.jsonl").read_bytes()
+    _run(project, "git", "add", "dvc.lock", "params.yaml", "reports")
+    _run(project, "git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "first")
+    _set(project, {"split.key": "another", "split.train": 0.6, "split.test": 0.3})
+    _run(project, "dvc", "repro", "split")
+    assert (project / "data/splits/train.jsonl").read_bytes() != before[2]
+    _run(project, "git", "checkout", "-q", "--", "dvc.lock", "params.yaml", "reports")
+    _run(project, "dvc", "checkout")
+    assert (bundle.read_bytes(), metric.read_bytes(), (project / "data/splits/train.jsonl").read_bytes()) == before
+    assert "up to date" in _run(project, "dvc", "status").stdout
+
+
 def test_data_stages_repeat_byte_for_byte(project: Path) -> None:
     before = (project / "dvc.lock").read_text(encoding="utf-8")
     _run(project, "dvc", "repro", "--force", "--single-item", "--no-run-cache", "validate", "convert", "split", "knowledge")
@@ -157,32 +183,6 @@ def test_missing_file_is_said(project: Path) -> None:
     assert done.returncode
     assert source.name in done.stdout + done.stderr
     assert (project / "data/conversations.jsonl").is_file()
-
-
-def test_git_is_offered_what_the_cache_does_not_keep(project: Path) -> None:
-    stages = YAML(typ="safe").load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    metrics = [entry for stage in stages.values() for entry in stage.get("metrics", [])]
-    uncached = {path for entry in metrics for path, settings in entry.items() if settings == {"cache": False}}
-    assert len(uncached) == len(metrics)
-    offered = _run(project, "git", "ls-files", "-z", "--others", "--exclude-standard").stdout.split("\0")
-    made = {
-        name for name in offered if name == "dvc.lock" or name.startswith(("reports/", "models/", "data/splits", "data/conv"))
-    }
-    assert made == {"dvc.lock", *uncached}
-
-
-def test_a_committed_state_comes_back(project: Path) -> None:
-    bundle, metric = project / "models/bundle/manifest.json", project / "reports/split/leakage.json"
-    before = bundle.read_bytes(), metric.read_bytes(), (project / "data/splits/train.jsonl").read_bytes()
-    _run(project, "git", "add", "dvc.lock", "params.yaml", "reports")
-    _run(project, "git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "first")
-    _set(project, {"split.key": "another", "split.train": 0.6, "split.test": 0.3})
-    _run(project, "dvc", "repro", "split")
-    assert (project / "data/splits/train.jsonl").read_bytes() != before[2]
-    _run(project, "git", "checkout", "-q", "--", "dvc.lock", "params.yaml", "reports")
-    _run(project, "dvc", "checkout")
-    assert (bundle.read_bytes(), metric.read_bytes(), (project / "data/splits/train.jsonl").read_bytes()) == before
-    assert "up to date" in _run(project, "dvc", "status").stdout
 
 
 def test_promoted_bundle_is_in_the_registry_and_the_store(project: Path) -> None:
