@@ -8,53 +8,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from legalqa.params import Params
+from tests.closure import closure, imported
 
 ROOT = Path(__file__).resolve().parent.parent
 MAP = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = MAP["stages"]
-OWN = ("legalqa", "stages", "serving")
-
-
-def _module_file(name: str) -> Path | None:
-    path = ROOT.joinpath(*name.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-def _imports(path: Path) -> set[Path]:
-    """Files of this repository that ``path`` imports anywhere, package ``__init__`` files included."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"legalqa(\.\w+)+", node.value):
-            names.add(node.value)  # a module started in a process of its own: python -m legalqa.training.trainer
-    files: set[Path] = set()
-    for name in names:
-        parts = name.split(".")
-        if parts[0] not in OWN:
-            continue
-        for length in range(1, len(parts) + 1):
-            found = _module_file(".".join(parts[:length]))
-            if found:
-                files.add(found)
-    return files
-
-
-def _closure(path: Path) -> set[str]:
-    seen: set[Path] = set()
-    todo = [path]
-    while todo:
-        current = todo.pop()
-        if current not in seen:
-            seen.add(current)
-            todo += _imports(current)
-    return {file.relative_to(ROOT).as_posix() for file in seen}
 
 
 def _entries(stage: str, kind: str) -> list[str]:
@@ -78,9 +36,9 @@ def test_every_box_is_one_file_in_stages() -> None:
 def test_code_deps_are_the_import_closure(stage: str) -> None:
     """Every file that the stage imports is named, itself or by its room; nothing is named that it does not import."""
     code = {dep for dep in _entries(stage, "deps") if dep.startswith(("legalqa/", "stages/"))}
-    closure = _closure(ROOT / "stages" / f"{stage}.py") - {"stages/__init__.py"}
-    named = {dep: {file for file in closure if file == dep or file.startswith(f"{dep}/")} for dep in code}
-    assert set().union(*named.values()) == closure
+    used = closure(ROOT / "stages" / f"{stage}.py") - {"stages/__init__.py"}
+    named = {dep: {file for file in used if file == dep or file.startswith(f"{dep}/")} for dep in code}
+    assert set().union(*named.values()) == used
     assert all(named.values()), [dep for dep, files in named.items() if not files]
 
 
@@ -128,13 +86,13 @@ def test_outputs_never_overlap() -> None:
 
 def test_no_stage_imports_another() -> None:
     for stage in STAGES:
-        others = {file for file in _closure(ROOT / "stages" / f"{stage}.py") if file.startswith("stages/")}
+        others = {file for file in closure(ROOT / "stages" / f"{stage}.py") if file.startswith("stages/")}
         assert others <= {"stages/__init__.py", f"stages/{stage}.py"}
 
 
 def test_arrows_run_down_only() -> None:
     for path in (ROOT / "legalqa").rglob("*.py"):
-        upward = {file for file in _imports(path) if file.relative_to(ROOT).parts[0] in ("stages", "serving")}
+        upward = {file for file in imported(path) if file.relative_to(ROOT).parts[0] in ("stages", "serving")}
         assert not upward, f"{path.relative_to(ROOT)} imports {upward}"
 
 

@@ -7,16 +7,12 @@ import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from string import punctuation
 
+from legalqa.evaluation.edits import ALONE
 from legalqa.problems import Problem, UserError
 
 THESAURUS, CONFUSED, SOUNDS = "cilin.txt", "confusion_dict.txt", "char_meta.txt"
-MARKS = frozenset(
-    punctuation
-    + "！？｡＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠"
-    + "｢｣､、〃》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘'‛“”„‟…‧﹏"
-)
+MARKS = frozenset(ALONE + "〰〾〿﹏")
 UNRELATED = 4  # in half steps of the thesaurus, of 6
 
 

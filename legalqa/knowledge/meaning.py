@@ -60,8 +60,8 @@ class MeaningIndex:
         unit: Vector = apart / (np.linalg.norm(apart) + 1e-9)
         return unit
 
-    def centred(self, places: Vector) -> Matrix:
-        """Centred unit vectors of some passages."""
+    def centred(self, places: Vector | slice = slice(None)) -> Matrix:
+        """Centred unit vectors of some passages, or of all."""
         chosen: Matrix = (self._vectors[places] - self._told) / self._length[places, None]
         return chosen
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from legalqa.knowledge import words
 from legalqa.knowledge.embedding import SIZE, Embedder, Matrix
-from legalqa.knowledge.meaning import Vector
+from legalqa.knowledge.meaning import MeaningIndex, Vector
 from legalqa.knowledge.passages import Kind, Passage
 from legalqa.knowledge.retrieval import Hit, Knowledge
 from legalqa.problems import Problem, UserError
@@ -103,9 +103,9 @@ class QdrantPassages:
 
 def meanings(folder: Path) -> Matrix:
     """Vectors [n, 384] of all passages of an index: articles less their own mean, past questions less that of questions."""
-    articles, asked = (_vectors(folder, name).astype(np.float32) for name in ("articles", "questions"))
-    articles, asked = (some / (np.linalg.norm(some, axis=1, keepdims=True) + 1e-9) for some in (articles, asked))
-    return np.concatenate([articles - articles.mean(axis=0), asked - _vectors(folder, "centre")])
+    centre = _vectors(folder, "centre")
+    articles = MeaningIndex(_vectors(folder, "articles"), centre)
+    return np.concatenate([articles.centred(), MeaningIndex(_vectors(folder, "questions"), centre, centre).centred()])
 
 
 def _vectors(folder: Path, name: str) -> Any:

@@ -1,4 +1,3 @@
-import ast
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,26 +5,12 @@ from legalqa.training import worker
 from legalqa.training.adapter import CODE, summary
 from legalqa.training.job import DEV, TRAIN, Job
 from legalqa.training.packing import Samples
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def imported(path: Path) -> set[Path]:
-    """Modules of the training's own room that a file imports, by itself or by others."""
-    found, todo = set(), [path]
-    while todo:
-        found.add(current := todo.pop())
-        for node in ast.walk(ast.parse(current.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("legalqa.training"):
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-                files = {ROOT.joinpath(*name.split(".")).with_suffix(".py") for name in names}
-                todo += [file for file in files if file.is_file() and file not in found]
-    return found
+from tests.closure import ROOT, closure
 
 
 def test_what_shapes_a_training_is_in_its_key_and_what_only_shows_it_is_not() -> None:
     names = {path.relative_to(ROOT).as_posix() for path in CODE}
-    assert {path.relative_to(ROOT).as_posix() for path in imported(Path(worker.__file__))} <= names
+    assert {file for file in closure(Path(worker.__file__)) if file.startswith("legalqa/training/")} <= names
     assert {"conf/deepspeed/zero3.json", "legalqa/prompt.py", "legalqa/training/adapter.py"} <= names
     assert not {f"legalqa/training/{name}.py" for name in ("curves", "fits", "plan", "shapes")} & names
 
