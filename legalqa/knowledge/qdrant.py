@@ -103,9 +103,8 @@ class QdrantPassages:
 
 def meanings(folder: Path) -> Matrix:
     """Vectors [n, 384] of all passages of an index: articles less their own mean, past questions less that of questions."""
-    centre = _vectors(folder, "centre")
-    articles = MeaningIndex(_vectors(folder, "articles"), centre)
-    return np.concatenate([articles.centred(), MeaningIndex(_vectors(folder, "questions"), centre, centre).centred()])
+    articles, asked, centre = (_vectors(folder, name) for name in ("articles", "questions", "centre"))
+    return np.concatenate([MeaningIndex(articles, centre).centred(), MeaningIndex(asked, centre, centre).centred()])
 
 
 def _vectors(folder: Path, name: str) -> Any:
