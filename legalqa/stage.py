@@ -1,5 +1,6 @@
 """What every stage has around its main: the clock, one message instead of a traceback, an exit code that tells the truth."""
 
+import os
 import sys
 import time
 import warnings
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from legalqa.problems import UserError
 
 STOPPED = 130  # exit code after Ctrl-C, as shells have it
+NO_READER = 141  # and after the reader of a pipe has gone (`make plan | head`)
 
 # Errors of libraries that files, servers and settings cause, by the package they come from, and what to do about them. By
 # name, because no stage should import a library only to know its errors.
@@ -32,8 +34,13 @@ def stage(name: str) -> Iterator[None]:
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries about each other's next versions
     try:
         yield
+        print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
     except UserError as error:
         sys.exit(f"\n{name} stopped.\n{error}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
+        print(f"{name} stopped: nobody reads its output any more", file=sys.stderr)
+        sys.exit(NO_READER)
     except OSError as error:
         sys.exit(f"\n{name} stopped.\n{error.filename or 'operating system'}: {error.strerror or error}")
     except MemoryError:
@@ -47,7 +54,6 @@ def stage(name: str) -> Iterator[None]:
             raise
         message = " ".join(str(error).split())
         sys.exit(f"\n{name} stopped.\n{type(error).__name__}: {message}\n{fix}")
-    print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
 
 
 def _package(kind: type) -> str:

@@ -5,7 +5,7 @@ import ctypes
 import pyarrow as pa
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # names of mallopt(3), from glibc's malloc.h
-LARGE = 1 << 25  # bytes: blocks of this size are mapped on their own and returned when freed; smaller ones cost too much time
+LARGE = 1 << 23  # bytes: blocks of this size are mapped on their own and returned when freed; smaller ones cost too much time
 
 
 def frugal() -> None:

@@ -1,5 +1,7 @@
 """One message and a truthful exit code for whatever a user, a disk, a server or a damaged file causes."""
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from safetensors import safe_open
 from sqlalchemy.exc import OperationalError
 
 from legalqa.problems import Problem, UserError
-from legalqa.stage import STOPPED, stage
+from legalqa.stage import NO_READER, STOPPED, stage
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +69,16 @@ def test_a_good_end_says_how_long_it_took(capsys: pytest.CaptureFixture[str]) ->
     with stage("train"):
         pass
     assert capsys.readouterr().out.startswith("train: done in 0.")
+
+
+def test_a_reader_that_has_gone_is_no_error_of_the_system() -> None:
+    code = "from legalqa.stage import stage\nwith stage('plan'):\n    input()\n    print('x' * 100_000, flush=True)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, said = process.communicate("\n")
+    assert process.returncode == NO_READER
+    assert said == "plan stopped: nobody reads its output any more\n"
