@@ -29,12 +29,13 @@ REPORTS = Path("reports/evaluate")
 def main(params: EvaluateParams) -> None:
     """Ask every arm, keep the answers, score them, report."""
     questions = predictions.spread(predictions.items(read_jsonl(TEST)), params.questions)
-    knowledge = Knowledge.load(KNOWLEDGE)
+    embedder = Embedder()
+    knowledge = Knowledge.load(KNOWLEDGE, embedder)
     answers, probed, seconds = ask_all(questions, probe.items(), knowledge, params)
     predictions.write(REPORTS / "predictions.jsonl", answers)
     predictions.write(REPORTS / "probe.jsonl", probed)
 
-    similarity = Similarity(Embedder())
+    similarity = Similarity(embedder)
     similarity.learn(text for of in answers.values() for answer in of for text in (answer.text.strip(), *answer.references))
     scorer = Scorer(knowledge.statutes, (conversation.answer for conversation in read_jsonl(TRAIN)), similarity)
     parts = {arm: [scorer.score(answer) for answer in of] for arm, of in answers.items()}

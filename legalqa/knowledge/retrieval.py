@@ -129,8 +129,8 @@ class Knowledge:
             self._evidence.save(aside)
 
     @classmethod
-    def load(cls, folder: Path) -> "Knowledge":
-        """Read what ``save`` wrote.
+    def load(cls, folder: Path, embedder: Embedder | None = None) -> "Knowledge":
+        """Read what ``save`` wrote. ``embedder`` where one is open already; else it is opened if the folder needs it.
 
         Raises UserError when the folder is not whole, or its words were cut or its vectors computed otherwise than here.
         """
@@ -139,7 +139,7 @@ class Knowledge:
             _check(settings, folder)
             statutes = Statutes.load(folder / "statutes.jsonl")
             answers = passages.load(folder / "answers.jsonl")
-            evidence = Evidence.load(folder, statutes.in_force(), answers, Embedder() if settings.model else None)
+            evidence = Evidence.load(folder, statutes.in_force(), answers, (embedder or Embedder()) if settings.model else None)
             return cls(statutes, answers, settings, evidence)
         except FileNotFoundError as error:
             missing = error.filename or str(folder)

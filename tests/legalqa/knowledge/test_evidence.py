@@ -72,3 +72,12 @@ def test_round_trip_with_meaning(embedder: Embedder, tmp_path: Path) -> None:
     assert np.array_equal(built.answers, loaded.answers)
     assert built.law == loaded.law > 0.5
     assert Knowledge.load(tmp_path / "a").search(question, kind="answer")[0].passage.id == "answer-1"
+
+
+def test_a_model_that_is_open_already_is_not_opened_again(
+    embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = Knowledge.build(STATUTES, PAST, 0.05, embedder=embedder)
+    built.save(tmp_path / "k")
+    monkeypatch.setattr("legalqa.knowledge.embedding.Embedder.__init__", lambda _: pytest.fail("opened again"))
+    assert Knowledge.load(tmp_path / "k", embedder).search("顺手牵羊会坐牢吗") == built.search("顺手牵羊会坐牢吗")
