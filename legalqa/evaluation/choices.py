@@ -1,6 +1,8 @@
 """DISC-Law-Eval (Yue et al., 2023): its prompt for choice questions, without examples, and its reading of the answers.
 
-Given the published answers the accuracies come out as published.
+On the 23,067 published answers of nine models it chooses the letters that the published scorer (eval/src/eval.py) chooses, all
+of them. 74 of the 90 published accuracies come out; of the others, 7 rest on nine verdicts that the published scorer does not
+give ("C. B区法院可以…", right, stands as wrong), and 9 are not the mean of the published verdicts.
 """
 
 import re
