@@ -59,17 +59,19 @@ def _signatures(shingles: Shingles, seed: int) -> npt.NDArray[np.uint16]:
 def _candidates(signatures: npt.NDArray[np.uint16], alone: npt.NDArray[np.bool_]) -> Iterator[Codes]:
     """Pair codes left * count + right of texts that share a band of their signatures, band by band."""
     count = signatures.shape[1]
+    texts = np.flatnonzero(~alone).astype(np.uint64)
+    bits = np.uint64(count.bit_length())  # of a position; the other bits of a code hold the band's key (44 for a million texts)
     for band in tqdm(range(0, len(signatures), WIDTH), desc="near-duplicates", unit=" bands", delay=2, disable=None):
         key = np.zeros(count, np.uint64)
         for row in signatures[band : band + WIDTH]:
             key = mixed(key ^ row)
-        order = np.argsort(key, kind="stable").astype(np.int64)
-        yield _bucket_pairs(order[~alone[order]], key, count)
+        ordered = np.sort(key[texts] >> bits << bits | texts)  # by key and position: several times faster than argsort
+        yield _bucket_pairs((ordered & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64), ordered >> bits, count)
 
 
-def _bucket_pairs(order: Integers, key: Codes, count: int) -> Codes:
-    """Pairs within runs of equal keys. ``order`` sorts the texts by key, equal ones by position."""
-    first = np.flatnonzero(np.concatenate([np.ones(min(len(order), 1), bool), key[order][1:] != key[order][:-1]]))
+def _bucket_pairs(order: Integers, keys: Codes, count: int) -> Codes:
+    """Pairs within runs of equal keys, which stand in order; ``order`` names their texts, those of one key by position."""
+    first = np.flatnonzero(np.concatenate([np.ones(min(len(order), 1), bool), keys[1:] != keys[:-1]]))
     sizes = np.diff(np.append(first, len(order)))
     place = np.arange(len(order)) - np.repeat(first, sizes)
     size = np.repeat(sizes, sizes)

@@ -3,14 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from legalqa.files import write_text, written_aside
-
-mpl.use("Agg")  # no display
-from matplotlib import pyplot as plt
 
 BIN = 20  # characters
 LAST_BIN = 600  # longer texts are counted there
@@ -52,7 +49,8 @@ def draw(folder: Path, found: dict[str, pd.DataFrame]) -> None:
     """Write each table as CSV and as PNG into ``folder``."""
     for name, table in found.items():
         write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-        figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        axes = figure.subplots()
         if name == "lengths":
             for column in ("questions", "replies"):
                 axes.stairs(table[column], [*table["characters_from"], LAST_BIN], label=column, fill=True, alpha=0.5)
@@ -69,7 +67,6 @@ def draw(folder: Path, found: dict[str, pd.DataFrame]) -> None:
             axes.margins(x=0.1)
         with written_aside(folder / f"{name}.png") as aside:
             figure.savefig(aside, dpi=110, metadata={"Software": None})  # the version would change the bytes
-        plt.close(figure)
 
 
 def card(path: str, digest: str, ledger: dict[str, Any], found: dict[str, pd.DataFrame], answers: pd.DataFrame) -> str:
