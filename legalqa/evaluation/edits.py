@@ -104,8 +104,8 @@ def _ways(source: str, target: str, cost: Cost) -> list[list[list[Step]]]:
                 (costs[i][j - 1] + 1, Step("I", i, i, j - 1, j)),
                 (costs[i - 1][j] + 1, Step("D", i - 1, i, j, j)),
             ]
-            if turned := _turned(source, target, costs, i, j):
-                choices.insert(0, (costs[i - turned][j - turned] + turned - 1, Step("T", i - turned, i, j - turned, j)))
+            if turned := _turned(source, target, costs, i, j):  # summed like the others, so that ties stay ties
+                choices.insert(0, (costs[i - turned][j - turned] + (turned - 1), Step("T", i - turned, i, j - turned, j)))
             costs[i][j] = min(price for price, _ in choices)
             ways[i][j] = [step for price, step in choices if price == costs[i][j]]
     return ways

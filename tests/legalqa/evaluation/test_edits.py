@@ -45,6 +45,12 @@ def test_every_cheapest_correction_counts() -> None:
     assert counts(found, found) == (5, 0, 0)
 
 
+def test_equal_costs_stay_equal_behind_a_replacement() -> None:
+    assert (1.4 + 3) - 1 != (1.4 + 1) + 1  # added up in another order, one of the two corrections would be lost
+    found = edits("甲乙丙丁", "戊丙丁乙", strange)
+    assert found == Counter({(0, 1, "戊"): 1, (1, 4, "丙丁乙"): 1, (0, 2, "戊"): 1, (4, 4, "乙"): 1})
+
+
 def test_what_moved_over_something_is_one_turn() -> None:
     assert set(edits("明天我去法院起诉", "我去法院起诉明天", strange)) == {(0, 8, "我去法院起诉明天")}
 
