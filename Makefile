@@ -60,7 +60,7 @@ endef
 serve: PORT ?= 3000
 serve: setup  ## the champion on port 3000 (PORT=...)
 	$(call free_port,$(PORT),serve)
-	bentoml serve --port $(PORT)
+	bentoml serve --port $(PORT) --timeout-keep-alive 75
 
 .PHONY: ui
 ui: PORT ?= 5000

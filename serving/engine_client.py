@@ -28,6 +28,7 @@ ASK_EVERY_S = 0.5
 ANSWER_WITHIN_S = 1.5
 CANARY_EVERY_S = 1.0  # a slow engine gets no questions, so a few tokens of our own find out when it is over
 CANARY_TOKENS = 4
+IDLE_S = 2.0  # BentoML's servers hang up after 5 s; a question sent at that moment would look as if the engine had died
 MISSES = 2  # so many unanswered questions in a row, and the engine counts as gone
 UNKNOWN = wire.Status("loading", Health(alive=False, ready=False))
 
@@ -43,7 +44,7 @@ class EngineClient:
         parts = urlsplit(url)
         path = parts.path if parts.scheme in ("unix", "file") else None
         self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=path, limits=httpx.Limits(max_connections=None)),
+            transport=httpx.AsyncHTTPTransport(uds=path, limits=httpx.Limits(max_connections=None, keepalive_expiry=IDLE_S)),
             base_url="http://engine" if path else f"http://{parts.netloc}",
             timeout=None,
             trust_env=False,
