@@ -7,7 +7,7 @@ give the same numbers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,26 +62,29 @@ def fit(
     """
     place = {(passage.law, passage.number): at for at, passage in enumerate(passages) if passage.kind == "statute"}
     answers = [passage for passage in passages if passage.kind == "answer"]
+    known = [(at, conversation.question, wanted) for at, (conversation, wanted) in enumerate(train) if wanted]
     past: list[tuple[Array, Array]] = []
+    for at, question, wanted in tqdm(known, desc="past answers"):
+        found = evidence.features(question, but=at).answer
+        near = np.setdiff1d(_best(found, _NEAR), [at])
+        past.append((found[:, near].T.astype(float), np.array([bool(wanted & set(answers[one].cites)) for one in near])))
+    slopes = _logistic(past)
+    evidence.weights = replace(evidence.weights, answer=tuple(slopes))  # what past answers say of an article rests on them
     rows = []
-    for at, (conversation, wanted) in enumerate(tqdm(train, desc="features")):
-        if not wanted:
-            continue
-        found = evidence.features(conversation.question, but=at)
-        near = np.setdiff1d(_best(found.answer, _NEAR), [at])
-        past.append((found.answer[:, near].T.astype(float), np.array([bool(wanted & set(answers[one].cites)) for one in near])))
-        chosen, right = _compete(found.article, [place[key] for key in wanted])
+    for at, question, wanted in tqdm(known, desc="articles"):
+        features = evidence.features(question, but=at).article
+        chosen, right = _compete(features, [place[key] for key in wanted])
         if not right.any():
             continue
         vectors, towards = np.zeros((len(chosen), 0)), np.zeros(0)
         if evidence.meaning:
             vectors = evidence.meaning.articles.centred(chosen)
-            towards = evidence.meaning.articles.towards(evidence.meaning.embedder.questions([conversation.question])[0])
-        rows.append((found.article[:, chosen].T, vectors, towards, right))
+            towards = evidence.meaning.articles.towards(evidence.meaning.embedder.questions([question])[0])
+        rows.append((features[:, chosen].T, vectors, towards, right))
     lists = Lists(*(np.stack(part).astype(np.float32) for part in zip(*rows, strict=True)))
     weights, turn = rank(lists)
     _show("article", [*weights, _ARTICLE_CONSTANT])
-    _show("answer", _logistic(past))
+    _show("answer", slopes)
     law = [(evidence.features(question).law.T, np.array([kind == "legal"])) for kind, question in questions]
     _show("law", _logistic(law, balanced=True))
     if turn_file and evidence.meaning:

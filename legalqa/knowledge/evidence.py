@@ -64,7 +64,7 @@ class Evidence:
     ) -> None:
         self.meaning = meaning
         self._terms = terms
-        self._weights = WITH_MEANING if meaning else WORDS_ONLY
+        self.weights = WITH_MEANING if meaning else WORDS_ONLY
         self._size = len(articles)
         self._precedents = Precedents(articles, answers)
         self._tiers = tiers(articles)
@@ -92,9 +92,9 @@ class Evidence:
         """What is probable, given everything."""
         found = self.features(question)
         return Scores(
-            probabilities(self._weights.article, found.article),
-            probabilities(self._weights.answer, found.answer),
-            float(probabilities(self._weights.law, found.law)[0]),
+            probabilities(self.weights.article, found.article),
+            probabilities(self.weights.answer, found.answer),
+            float(probabilities(self.weights.law, found.law)[0]),
         )
 
     def features(self, question: str, but: int | None = None) -> Features:
@@ -117,7 +117,7 @@ class Evidence:
         shares, widened = self._terms["articles"].widened(terms, expansion(question))
         answer = np.stack([past_words, past_meaning])
         own = np.stack([shares, widened, *map(self._precedents.articles, answer), meaning])
-        around = np.concatenate([self._precedents.chapters_and_laws(probabilities(self._weights.answer, answer)), self._tiers])
+        around = np.concatenate([self._precedents.chapters_and_laws(probabilities(self.weights.answer, answer)), self._tiers])
         around = around * (own.max(axis=0) > 0)  # alone it says nothing of the one article
         best_words = max((shares + widened).max(initial=0), past_words.max(initial=0))
         law = np.array([[nearest], [best_words]], dtype=np.float32)
