@@ -115,10 +115,10 @@ def main() -> None:
     embedder = None if options.words_only else Embedder()
     answers = [one for one, _ in train] + past
     if options.fit:
-        found = passages.of_conversations(answers, statutes)
+        said = passages.of_conversations(answers, statutes)
         law = [passages.of_article(article) for article in statutes.in_force()]
-        unturned = Evidence.build(statutes.in_force(), found, embedder, turn=np.eye(SIZE, dtype=np.float32))
-        fit(unturned, law + found, train, own_questions(), TURN)
+        unturned = Evidence.build(statutes.in_force(), said, embedder, turn=np.eye(SIZE, dtype=np.float32))
+        fit(unturned, law + said, train, own_questions(), TURN)
         return
     knowledge = Knowledge.build(statutes, answers, params.threshold, params.near, embedder)
     figures: dict[str, Any] = {"meaning": embedder is not None, "past_answers": len(answers)}

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from legalqa.files import written_aside
 from legalqa.knowledge.evidence import Evidence
+from legalqa.knowledge.meaning import Places
 from legalqa.knowledge.passages import Passage
 from legalqa.records import Conversation
 
@@ -68,15 +69,16 @@ def fit(
         found = evidence.features(question, but=at).answer
         near = np.setdiff1d(_best(found, _NEAR), [at])
         past.append((found[:, near].T.astype(float), np.array([bool(wanted & set(answers[one].cites)) for one in near])))
-    slopes = _logistic(past)
-    evidence.weights = replace(evidence.weights, answer=tuple(slopes))  # what past answers say of an article rests on them
+    of_words, of_meaning, constant = _logistic(past)
+    # What past answers say of an article rests on these.
+    evidence.weights = replace(evidence.weights, answer=(of_words, of_meaning, constant))
     rows = []
     for at, question, wanted in tqdm(known, desc="articles"):
         features = evidence.features(question, but=at).article
         chosen, right = _compete(features, [place[key] for key in wanted])
         if not right.any():
             continue
-        vectors, towards = np.zeros((len(chosen), 0)), np.zeros(0)
+        vectors, towards = np.zeros((len(chosen), 0), np.float32), np.zeros(0, np.float32)
         if evidence.meaning:
             vectors = evidence.meaning.articles.centred(chosen)
             towards = evidence.meaning.articles.towards(evidence.meaning.embedder.questions([question])[0])
@@ -84,7 +86,7 @@ def fit(
     lists = Lists(*(np.stack(part).astype(np.float32) for part in zip(*rows, strict=True)))
     weights, turn = rank(lists)
     _show("article", [*weights, _ARTICLE_CONSTANT])
-    _show("answer", slopes)
+    _show("answer", evidence.weights.answer)
     law = [(evidence.features(question).law.T, np.array([kind == "legal"])) for kind, question in questions]
     _show("law", _logistic(law, balanced=True))
     if turn_file and evidence.meaning:
@@ -117,7 +119,7 @@ def rank(lists: Lists) -> tuple[Floats, Floats]:
     return (best[:count] / spread).astype(np.float32), (_STRETCH * best[count:].reshape(size, size)).astype(np.float32)
 
 
-def _compete(features: Floats, wanted: Sequence[int]) -> tuple[Array, np.ndarray[Any, np.dtype[np.bool_]]]:
+def _compete(features: Floats, wanted: Sequence[int]) -> tuple[Places, np.ndarray[Any, np.dtype[np.bool_]]]:
     """Places of the ``_CANDIDATES`` articles that compete, wanted ones first, and which are wanted."""
     order = np.argsort(-(np.array(_FIRST_GUESS, dtype=np.float32) @ features[: len(_FIRST_GUESS)]), kind="stable")[:_FOUND]
     right = np.isin(order, wanted)
@@ -125,7 +127,7 @@ def _compete(features: Floats, wanted: Sequence[int]) -> tuple[Array, np.ndarray
     return chosen, np.isin(chosen, wanted)
 
 
-def _best(features: np.ndarray, count: int) -> Array:
+def _best(features: np.ndarray, count: int) -> Places:
     """Places that any row of ``features`` puts among its first ``count``."""
     return np.unique(np.concatenate([np.argpartition(-row, count)[:count] for row in features]))
 

@@ -16,6 +16,7 @@ from legalqa.knowledge.embedding import Matrix
 
 Bytes = np.ndarray[Any, np.dtype[np.int8]]
 Vector = np.ndarray[Any, np.dtype[np.float32]]
+Places = np.ndarray[Any, np.dtype[np.int64]]
 
 _SCALE = 680.0  # no number of a vector of this model exceeds 127 / 680
 
@@ -60,7 +61,7 @@ class MeaningIndex:
         unit: Vector = apart / (np.linalg.norm(apart) + 1e-9)
         return unit
 
-    def centred(self, places: Vector | slice = slice(None)) -> Matrix:
+    def centred(self, places: Places | slice = slice(None)) -> Matrix:
         """Centred unit vectors of some passages, or of all."""
         chosen: Matrix = (self._vectors[places] - self._told) / self._length[places, None]
         return chosen
