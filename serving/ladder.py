@@ -100,7 +100,7 @@ class Ladder:
         """The last two rungs. Raises RefusedError when the client wants none of them."""
         if not ask.allow_degraded:
             raise RefusedError(503, reason, "the model can't answer now, and allow_degraded is false", self._retry_after_s)
-        found = None if canned else await self._library.answer(ask.question)
+        found = None if canned else await self._library.answer(ask.question, hurried=reason == "overload")
         if found is None:
             yield Began("canned", "legalqa-canned", reason)
             yield Piece(CANNED)

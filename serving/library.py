@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -22,6 +23,7 @@ CANNED = (
     "抱歉，暂时无法回答您的问题。请稍后再试；事情紧急的，请咨询执业律师，或者拨打公共法律服务热线 12348。"
     "咨询前可以先准备好：事情的经过和时间、涉及的合同或者单据、您希望得到的结果。"
 )
+PATIENCE_S = 0.06  # for a search by meaning, by who stands in for a model: the answer has to be there in a tenth of a second
 DISCLAIMER = "以上内容仅供参考，不构成法律意见；具体案件请咨询执业律师。"
 AI_LABEL = "内容由人工智能生成"
 
@@ -46,7 +48,10 @@ class Library:
         self.knowledge = knowledge
         self.problem = problem
         self._remote = remote
+        self._by_words = knowledge.by_words() if knowledge else None
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="knowledge")
+        self._under_way: set[Future[Any]] = set()
+        self._quick_thread = ThreadPoolExecutor(1, thread_name_prefix="by words")
 
     @classmethod
     def open(cls, folders: Iterable[Path], remote: Callable[[Path], Remote | None] = lambda _folder: None) -> "Library":
@@ -63,6 +68,11 @@ class Library:
         problem = "; ".join(problems) or "no bundle"
         log.error("no knowledge index, only the fixed text can stand in for the model: %s", problem)
         return cls(None, problem)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a search by meaning is under way."""
+        return bool(self._under_way)
 
     @property
     def statutes(self) -> Statutes | None:
@@ -90,11 +100,19 @@ class Library:
         ]
         return [Quote("statute", article.name, article.text, article.name, 1.0) for article in articles[:1]]
 
-    async def answer(self, question: str) -> KnowledgeAnswer | None:
-        """A quotation that answers; None when nothing near enough is known."""
-        if not self.knowledge:
+    async def answer(self, question: str, hurried: bool = False) -> KnowledgeAnswer | None:
+        """A quotation that answers; None when nothing near enough is known.
+
+        Found by words alone when the search by meaning takes too long, and when it is ``hurried`` and another one is under
+        way: a search by meaning takes the cores from the answers that a model is writing.
+        """
+        if not self.knowledge or not self._by_words:
             return None
-        return await self._in_thread(partial(self.knowledge.answer, question))
+        if not (hurried and self.busy):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_S):
+                    return await self._in_thread(partial(self.knowledge.answer, question))
+        return await asyncio.wrap_future(self._quick_thread.submit(self._by_words.answer, question))
 
     def quotes(self, hits: Iterable[Hit]) -> list[Quote]:
         """Hits in the form of the service's answers."""
@@ -119,9 +137,14 @@ class Library:
         if self._remote:
             await self._remote.close()
         self._threads.shutdown(wait=False)
+        self._quick_thread.shutdown(wait=False)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        """What ``work`` gives. Cancelled, it is not begun any more; what has begun goes on to its end."""
+        future = self._threads.submit(work)
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return await asyncio.wrap_future(future)
 
 
 def quote(hit: Hit) -> Quote:

@@ -3,6 +3,7 @@ when nearly the same was asked, and which laws are asked about at all. Weighed b
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,12 @@ class Evidence:
             towards_law = MeaningIndex(stored, centre, turn=turn)
             meaning = Meaning(embedder, centre, turn, towards_law, MeaningIndex(asked, centre, centre))
         return cls(articles, answers, terms, meaning)
+
+    def by_words(self) -> "Evidence":
+        """The same indexes without the meaning: worse, in a tenth of the time."""
+        other = copy(self)
+        other.meaning, other.weights = None, WORDS_ONLY
+        return other
 
     def scores(self, question: str) -> Scores:
         """What is probable, given everything."""

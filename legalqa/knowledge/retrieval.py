@@ -5,6 +5,7 @@ search the same thing and need nothing else.
 """
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -79,6 +80,13 @@ class Knowledge:
         answers = passages.of_conversations(conversations, statutes)
         settings = Settings(threshold, near, words.fingerprint(), MODEL_SHA256 if embedder else "")
         return cls(statutes, answers, settings, Evidence.build(statutes.in_force(), answers, embedder))
+
+    def by_words(self) -> "Knowledge":
+        """The same collection, searched by words alone, for who can't wait: it finds less, in a tenth of the time."""
+        other = copy(self)
+        other._evidence = self._evidence.by_words()
+        other._weighed = lru_cache(maxsize=32)(other._weigh)
+        return other
 
     def search(self, query: str, k: int = 5, kind: Kind | None = None) -> list[Hit]:
         """The ``k`` best passages, best first; of one ``kind`` when it is given; none when the query is not one of law.

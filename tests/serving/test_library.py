@@ -1,13 +1,16 @@
 """The knowledge behind the service: what is missing or damaged is said, and never ends the service."""
 
+import asyncio
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from legalqa.knowledge.passages import Kind
-from legalqa.knowledge.retrieval import Hit
-from serving.library import Library
-from tests.serving.bundles import PROBATION, PROBATION_ANSWER, knowledge
+from legalqa.knowledge.retrieval import Hit, KnowledgeAnswer
+from serving.library import PATIENCE_S, Library
+from tests.serving.bundles import INTEREST, PROBATION, PROBATION_ANSWER, knowledge
 
 
 @pytest.mark.anyio
@@ -33,6 +36,32 @@ async def test_without_a_whole_index_nothing_is_found_and_it_is_said_why(tmp_pat
     assert await library.search(PROBATION, 3, "statute") == []
     assert library.citations(PROBATION_ANSWER) == []
     assert "knowledge" in library.problem
+    await library.close()
+
+
+@pytest.mark.anyio
+async def test_who_stands_in_for_a_model_does_not_wait_for_meaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    knowledge().save(tmp_path / "knowledge")
+    library = Library.open([tmp_path / "knowledge"])
+    assert library.knowledge
+    let_go, asked = threading.Event(), list[str]()
+
+    def by_meaning(question: str) -> KnowledgeAnswer:
+        asked.append(question)
+        let_go.wait(10)
+        return KnowledgeAnswer("by meaning", "", 1.0, ())
+
+    monkeypatch.setattr(library.knowledge, "answer", by_meaning)
+    began = time.monotonic()
+    late = await library.answer(PROBATION)
+    assert late and (late.text, asked) == (PROBATION_ANSWER, [PROBATION]) and time.monotonic() - began >= PATIENCE_S
+    hurried = await library.answer(INTEREST, hurried=True)  # the first search goes on
+    assert hurried and INTEREST in [hit.passage.title for hit in hurried.hits] and asked == [PROBATION]
+    let_go.set()
+    while library.busy:
+        await asyncio.sleep(0.01)
+    alone = await library.answer(INTEREST, hurried=True)
+    assert alone and (alone.text, asked) == ("by meaning", [PROBATION, INTEREST])
     await library.close()
 
 
