@@ -20,7 +20,7 @@ from serving.guard import Guard
 OWN = {"metrics": {"enabled": False}, "logging": {"access": {"enabled": False}}, "traffic": {"timeout": 3600}}  # ours instead
 
 try:
-    configuration()
+    gateway_app = create_app(configuration())
 except UserError as error:
     sys.exit(str(error))
 
@@ -28,7 +28,6 @@ REQUIREMENTS = Path(__file__).resolve().parent / "serving" / "requirements.txt" 
 
 image = bentoml.images.Image(python_version="3.11", lock_python_packages=False)
 image.python_packages(*REQUIREMENTS.read_text(encoding="utf-8").split())
-gateway_app = create_app()
 
 
 @bentoml.service(name=ENGINE_NAME, workers=1, **OWN)

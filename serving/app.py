@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving import routes
-from serving.gateway import Gateway
+from serving.gateway import Configuration, Gateway
 from serving.openapi import document
 
 WEB = Path(__file__).resolve().parent / "web"
@@ -42,20 +42,20 @@ async def openapi_document(_: Request) -> Response:
     return JSONResponse(document())
 
 
-@asynccontextmanager
-async def _running(app: Starlette) -> AsyncIterator[None]:
-    logging.getLogger("legalqa").setLevel(logging.INFO)
-    gateway = Gateway.open()
-    app.state.gateway = gateway
-    gateway.start()
-    yield
-    await gateway.close()
-
-
-def create_app() -> Starlette:
+def create_app(configured: Configuration) -> Starlette:
     """The routes; the gateway itself is put together when the service starts."""
+
+    @asynccontextmanager
+    async def running(app: Starlette) -> AsyncIterator[None]:
+        logging.getLogger("legalqa").setLevel(logging.INFO)
+        gateway = Gateway.open(configured)
+        app.state.gateway = gateway
+        gateway.start()
+        yield
+        await gateway.close()
+
     return Starlette(
-        lifespan=_running,
+        lifespan=running,
         routes=[
             Route("/", page),
             Route("/web/{name}", page_file),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from legalqa.bundle import SCORES_FILE, Bundle
 from legalqa.files import read_json
@@ -58,12 +58,9 @@ class Gateway:
     problem: str = ""
 
     @classmethod
-    def open(cls) -> Self:
-        """Read settings, params and the bundle's light parts. Without a whole bundle the service answers from what it has.
-
-        Raises UserError when settings, params or keys are wrong.
-        """
-        settings, params, keys = configuration()
+    def open(cls, configured: "Configuration") -> Self:
+        """Read the bundle's light parts. Without a whole bundle the service answers from what it has."""
+        settings, params, keys = configured
         served = Served.of(settings)
         library = Library.open([*served.knowledge, settings.knowledge], partial(_remote, settings))
         telemetry = Telemetry()
@@ -143,7 +140,15 @@ class Gateway:
         telemetry.states("legalqa_mode", "the operator's switch", "mode", MODES, lambda: self.switch.mode)
 
 
-def configuration() -> tuple[Settings, ServeParams, Keys | None]:
+class Configuration(NamedTuple):
+    """What the operator has set."""
+
+    settings: Settings
+    params: ServeParams
+    keys: Keys | None
+
+
+def configuration() -> Configuration:
     """What the operator has set, checked. Raises UserError with all problems at once."""
     problems: list[Problem] = []
     file = Path(os.environ.get("LEGALQA_PARAMS") or "params.yaml")
@@ -157,7 +162,7 @@ def configuration() -> tuple[Settings, ServeParams, Keys | None]:
         keys = Keys(settings.keys) if settings.keys else None
     if problems:
         raise UserError(problems, f"{len(problems)} problem(s), the service was not started")
-    return settings, params, keys
+    return Configuration(settings, params, keys)
 
 
 @contextmanager

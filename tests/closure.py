@@ -16,19 +16,24 @@ def _module_file(name: str) -> Path | None:
     return None
 
 
-def imported(path: Path) -> set[Path]:
-    """Files of this repository that ``path`` imports anywhere, package ``__init__`` files included."""
-    names: set[str] = set()
+def names(path: Path) -> set[str]:
+    """Dotted names of all modules, and of what is taken from them, that ``path`` imports anywhere."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"legalqa(\.\w+)+", node.value):
-            names.add(node.value)  # a module started in a process of its own: python -m legalqa.training.trainer
+            found.add(node.value)  # a module started in a process of its own: python -m legalqa.training.trainer
+    return found
+
+
+def imported(path: Path) -> set[Path]:
+    """Files of this repository that ``path`` imports anywhere, package ``__init__`` files included."""
     files: set[Path] = set()
-    for name in names:
+    for name in names(path):
         parts = name.split(".")
         if parts[0] not in OWN:
             continue

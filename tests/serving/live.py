@@ -12,14 +12,16 @@ import uvicorn
 from legalqa.engine.fake import FakeEngine
 from serving import engine_app
 from serving.app import create_app
-from serving.gateway import Gateway
+from serving.gateway import Gateway, configuration
 from serving.guard import Guard
 
 
 @contextmanager
 def served(app: Any, bound: socket.socket) -> Iterator[None]:
     """Serve an ASGI app on a bound socket until the block ends."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2))
+    options: dict[str, Any] = {"log_config": None, "lifespan": "on", "timeout_graceful_shutdown": 2}
+    # As `make serve` has it: longer than clients keep a connection, so that none is closed while a question comes in on it.
+    server = uvicorn.Server(uvicorn.Config(app, timeout_keep_alive=75, **options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     try:
@@ -56,6 +58,6 @@ def gateway_served() -> Iterator[Service]:
     """The gateway's app behind its guard on a free port; settings come from the environment."""
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
-    app = create_app()
+    app = create_app(configuration())
     with served(Guard(app, gateway=lambda: app.state.gateway), bound):
         yield Service(f"http://127.0.0.1:{bound.getsockname()[1]}", app.state.gateway)

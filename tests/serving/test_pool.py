@@ -11,6 +11,7 @@ import pytest
 from legalqa.engine.fake import FakeEngine
 from legalqa.prompt import Prompt
 from serving.app import create_app
+from serving.gateway import configuration
 from serving.guard import Guard
 from tests.serving.bundles import PROBATION, PROBATION_ANSWER
 from tests.serving.conftest import Start, wait_until
@@ -25,7 +26,7 @@ def other(bundle_folder: Path, folder: Path, reply: str, monkeypatch: pytest.Mon
         monkeypatch.setenv("LEGALQA_BUNDLE", str(bundle_folder))
         monkeypatch.setenv("LEGALQA_ENGINE_URL", url)
         monkeypatch.setenv("LEGALQA_MODE", "llm_only")
-        app = create_app()
+        app = create_app(configuration())
         bound = socket.socket()
         bound.bind(("127.0.0.1", 0))
         with served(Guard(app, gateway=lambda: app.state.gateway), bound):
