@@ -27,6 +27,11 @@ class Sample:
     whole_s: float = 0.0
     gaps: list[float] = field(default_factory=list)
 
+    @property
+    def good(self) -> bool:
+        """Answered by the model, whole."""
+        return self.status == 200 and self.source == "tuned" and bool(self.finish)
+
 
 class Client:
     """Asks one server. ``extra`` goes into every body, for what only one server understands."""
@@ -94,13 +99,16 @@ class Client:
     async def open_loop(
         self, questions: Sequence[str], per_s: float, seconds: float, during: Callable[[], Awaitable[object]] | None = None
     ) -> list[Sample]:
-        """Poisson arrivals at ``per_s`` for ``seconds``, or for as long as ``during`` runs; then wait for all answers."""
+        """Poisson arrivals at ``per_s`` for ``seconds``, or for as long as ``during`` runs; then wait for all answers.
+
+        The questions come in turn, so that none is asked twice in a short while.
+        """
         chance = random.Random(0)
         self._began = time.monotonic()
         asked: list[asyncio.Task[Sample]] = []
         work = asyncio.ensure_future(during()) if during else None
         while (work is not None and not work.done()) or (work is None and time.monotonic() - self._began < seconds):
-            asked.append(asyncio.create_task(self.ask(chance.choice(questions))))
+            asked.append(asyncio.create_task(self.ask(questions[len(asked) % len(questions)])))
             await asyncio.sleep(chance.expovariate(per_s))
         if work:
             await work

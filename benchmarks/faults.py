@@ -1,0 +1,128 @@
+"""An engine killed, stopped and slowed under steady load: is everybody answered, is every label true, how soon is it over."""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from benchmarks.load import Client, quantile
+from benchmarks.rivals import Server
+from legalqa.bundle import Bundle
+from legalqa.knowledge.retrieval import Knowledge
+from serving.library import CANNED
+
+KINDS = ("kill", "stop", "slow")
+NEW_TOKENS = 64
+PLAIN = {"knowledge": "never"}
+
+
+async def _mode(url: str) -> str:
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
+        return str((await http.get(f"{url}/healthz/engine")).json()["model"])
+
+
+class Faults:
+    """Kills, stops and slows the engine while questions go on; keeps when each began and when the model answered again."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.begun: list[tuple[str, float, float]] = []  # kind, from, to; in seconds of time.monotonic()
+        self.recovered_s: list[float] = []
+
+    async def run(self, kind: str, times: int) -> None:
+        """So many faults of one kind, each after the last one is over."""
+        for _ in range(times):
+            await self._until_back()
+            await asyncio.sleep(2)
+            pid = self._server.engine_pid()
+            begun = time.monotonic()
+            await getattr(self, f"_{kind}")(pid)
+            ended = time.monotonic()
+            await self._until_back()
+            self.begun.append((kind, begun, ended))
+            self.recovered_s.append(time.monotonic() - ended)
+
+    async def _kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        while await _mode(self._server.url) == "ready":
+            await asyncio.sleep(0.05)
+
+    async def _stop(self, pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(8)
+        os.kill(pid, signal.SIGCONT)
+
+    async def _slow(self, pid: int) -> None:
+        """Stopped for nine tenths of the time."""
+        for _ in range(40):
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(0.18)
+            os.kill(pid, signal.SIGCONT)
+            await asyncio.sleep(0.02)
+
+    async def _until_back(self) -> None:
+        client = Client(self._server.url, self._server.model, 4, PLAIN)
+        while not (await client.ask("试用期最长多久？")).good:
+            await asyncio.sleep(0.3)
+        await client.close()
+
+
+async def faults(server: Server, bundle: Bundle, questions: Sequence[str], times: int, kinds: Sequence[str]) -> dict[str, Any]:
+    """Under half the load that the service can bear: is everybody answered, is every label true, how soon is it noticed, how
+    soon is it over.
+    """
+    client = Client(server.url, server.model, NEW_TOKENS, PLAIN)
+    closed, took = await client.closed_loop(questions[:48], 16)
+    per_s = sum(sample.good for sample in closed) / took / 2
+    print(f"  {per_s:.2f} questions a second", flush=True)
+    await client.close()
+    known = {passage.text for passage in Knowledge.load(bundle.knowledge).passages} | {CANNED}
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        client = Client(server.url, server.model, NEW_TOKENS, PLAIN)
+        script = Faults(server)
+        zero = time.monotonic()
+        samples = await client.open_loop(questions, per_s, 0, during=lambda s=script, k=kind: s.run(k, times))  # type: ignore[misc]
+        await client.close()
+        quoted = [sample for sample in samples if sample.source in ("knowledge", "canned")]
+        generated = [sample for sample in samples if sample.source == "tuned"]
+        truly = {sample.text for sample in quoted if sample.text.split("：", 1)[-1] in known or sample.text in known}
+        mislabelled = sum(sample.text not in truly for sample in quoted) + sum(sample.text in known for sample in generated)
+        detected, calls, after = [], [], []
+        for _, begun, ended in script.begun:
+            during = sorted((s for s in quoted if begun - zero <= s.at <= ended - zero + 30), key=lambda s: s.at + s.whole_s)
+            if during:
+                noticed = during[0].at + during[0].whole_s
+                detected.append(noticed - (begun - zero))
+                calls.append(sum(begun - zero <= s.at < noticed for s in samples))
+                after += [s.whole_s for s in during if noticed < s.at < ended - zero]
+        line = {
+            "asked": len(samples),
+            "by": dict(Counter(sample.source or str(sample.status) for sample in samples)),
+            "unanswered": sum(sample.status not in (200, 429, 503) and not sample.text for sample in samples),
+            "broken_off": sum(sample.status == 0 and bool(sample.text) for sample in samples),
+            "mislabelled": mislabelled,
+            "faults": len(script.begun),
+            "detected": len(detected),
+            "detect_s": max(detected, default=0.0),
+            "detect_calls": max(calls, default=0),
+            "fallback_p99_ms": 1000 * quantile(after, 0.99),
+            "recover_s": max(script.recovered_s, default=0.0),
+        }
+        print(f"  {kind}: {line}", flush=True)
+        found[kind] = line
+    return {"faults": found}
+
+
+def worst(by_kind: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Over all kinds of faults: sums of what must not happen, the longest of each time; None for what was not measured."""
+    sums, longest = ("unanswered", "mislabelled"), ("detect_s", "fallback_p99_ms", "recover_s")
+    lines = list(by_kind.values())
+    return {name: sum(line[name] for line in lines) if lines else None for name in sums} | {
+        name: max(line[name] for line in lines) if lines else None for name in longest
+    }
