@@ -58,6 +58,14 @@ def test_meaning_finds_what_shares_no_word(embedder: Embedder) -> None:
     assert NUMBERS[int(article[4].argmax())] == "264"
 
 
+def test_by_words_it_finds_what_a_collection_without_meaning_finds(embedder: Embedder) -> None:
+    whole = Knowledge.build(STATUTES, PAST, 0.05, embedder=embedder)
+    question = "公司拖欠工资怎么办"
+    found = whole.search(question)
+    assert whole.by_words().search(question) == Knowledge.build(STATUTES, PAST, 0.05).search(question) != found
+    assert whole.search(question) == found
+
+
 def test_round_trip_with_meaning(embedder: Embedder, tmp_path: Path) -> None:
     for name in "ab":
         Knowledge.build(STATUTES, PAST, 0.05, embedder=embedder).save(tmp_path / name)
