@@ -31,8 +31,7 @@ class Faults:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self.begun: list[tuple[str, float, float]] = []  # kind, from, to; in seconds of time.monotonic()
-        self.recovered_s: list[float] = []
+        self.times: list[tuple[float, float, float]] = []  # begun, over, the model back; of time.monotonic()
 
     async def run(self, kind: str, times: int) -> None:
         """So many faults of one kind, each after the last one is over."""
@@ -42,10 +41,9 @@ class Faults:
             pid = self._server.engine_pid()
             begun = time.monotonic()
             await getattr(self, f"_{kind}")(pid)
-            ended = time.monotonic()
+            over = time.monotonic()
             await self._until_back()
-            self.begun.append((kind, begun, ended))
-            self.recovered_s.append(time.monotonic() - ended)
+            self.times.append((begun, over, time.monotonic()))
 
     async def _kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
@@ -94,25 +92,26 @@ async def faults(server: Server, bundle: Bundle, questions: Sequence[str], times
         truly = {sample.text for sample in quoted if sample.text.split("：", 1)[-1] in known or sample.text in known}
         mislabelled = sum(sample.text not in truly for sample in quoted) + sum(sample.text in known for sample in generated)
         detected, calls, after = [], [], []
-        for _, begun, ended in script.begun:
-            during = sorted((s for s in quoted if begun - zero <= s.at <= ended - zero + 30), key=lambda s: s.at + s.whole_s)
+        for begun, _, back in script.times:
+            during = sorted((s for s in quoted if begun - zero <= s.at <= back - zero), key=lambda s: s.at + s.whole_s)
             if during:
                 noticed = during[0].at + during[0].whole_s
                 detected.append(noticed - (begun - zero))
                 calls.append(sum(begun - zero <= s.at < noticed for s in samples))
-                after += [s.whole_s for s in during if noticed < s.at < ended - zero]
+                after += [s.whole_s for s in during if s.at > noticed]
         line = {
             "asked": len(samples),
             "by": dict(Counter(sample.source or str(sample.status) for sample in samples)),
             "unanswered": sum(sample.status not in (200, 429, 503) and not sample.text for sample in samples),
             "broken_off": sum(sample.status == 0 and bool(sample.text) for sample in samples),
             "mislabelled": mislabelled,
-            "faults": len(script.begun),
+            "faults": len(script.times),
             "detected": len(detected),
             "detect_s": max(detected, default=0.0),
             "detect_calls": max(calls, default=0),
             "fallback_p99_ms": 1000 * quantile(after, 0.99),
-            "recover_s": max(script.recovered_s, default=0.0),
+            "fallbacks": len(after),
+            "recover_s": max((back - over for _, over, back in script.times), default=0.0),
         }
         print(f"  {kind}: {line}", flush=True)
         found[kind] = line
