@@ -31,7 +31,7 @@ AT_ONCE = (1, 8, 16)
 PLAIN = {"knowledge": "never"}  # the rivals look nothing up
 SERVERS = ("ours", "ours, other weights", "adaptive batching", "llama.cpp", "transformers serve")
 RAMP_S = 15.0
-RIVAL_S = 240.0  # a server that has not answered all by then is not compared
+RIVAL_S = 300.0  # a server that has not answered all by then is not compared
 
 
 def questions(number: int) -> list[str]:
