@@ -16,7 +16,9 @@ def main(params: SplitParams) -> None:
     """Place every group, look for leaks, write the three files."""
     held_out = benchmarks.questions(params.benchmarks)
     frame = splitting.read(CONVERSATIONS)
-    frame["split"] = frame["group"].map(splitting.place(frame["group"].tolist(), params))
+    placed = splitting.place(frame["group"].tolist(), params)
+    splitting.require_filled(placed)
+    frame["split"] = frame["group"].map(placed)
 
     report = splitting.counts(frame) | {"leakage": splitting.leakage(frame, held_out, params)}
     write_json(REPORT, report)

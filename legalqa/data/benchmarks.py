@@ -20,7 +20,7 @@ def questions(paths: list[str]) -> dict[str, list[str]]:
         except FileNotFoundError:
             problems.append(Problem(f"split.benchmarks: {path}", "no such file"))
             continue
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             problems.append(Problem(f"split.benchmarks: {path}", f"can't be read: {error}", "JSON, JSON Lines or CSV in UTF-8"))
             continue
         found[path] = [str(item[name]) for item in items for name in QUESTION_FIELDS if item.get(name)]
@@ -39,4 +39,4 @@ def _items(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(text.splitlines(keepends=True)))
     if text.lstrip().startswith("["):
         return [item for item in json.loads(text) if isinstance(item, dict)]
-    return [json.loads(line) for line in text.split("\n") if line.strip()]
+    return [item for line in text.split("\n") if line.strip() and isinstance(item := json.loads(line), dict)]

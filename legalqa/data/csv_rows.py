@@ -10,6 +10,7 @@ csv.field_size_limit(1 << 30)  # a long field is a matter for the length rules, 
 RecordTest = Callable[[list[str]], bool]
 
 DELIMITERS = (",", "\t", ";", "|")
+TWO_COLUMNS, SURE_LINES = 2, 4  # of a file with two columns, so many lines that all look like records show a lost quote
 
 
 class NotText(Enum):
@@ -90,10 +91,10 @@ def read_rows(lines: Iterable[str], delimiter: str, is_record: RecordTest) -> It
         width = len(header)
         if not trouble and len(cells) != width:
             trouble = f"has {len(cells)} fields, the header {width}"
-        elif record and cells == header:
+        elif record and cells and (cells == header or [cells[0].lstrip("\ufeff"), *cells[1:]] == header):
             trouble = "repeats the header, as when two files were joined"
         taken = len(source.taken)
-        if not trouble and taken > 2 and _swallowed(source.taken, delimiter, is_record):
+        if not trouble and taken > 1 and _swallowed(source.taken, delimiter, width, is_record):
             trouble = "a quote opened here is not closed"
         if trouble and taken > 1:
             source.put_back_all_but_first()
@@ -108,8 +109,16 @@ def _is_blank(cells: list[str]) -> bool:
     return not cells or (len(cells) == 1 and not cells[0].strip("\x1a\ufeff \t\u3000"))
 
 
-def _swallowed(taken: list[str], delimiter: str, is_record: RecordTest) -> bool:
-    """Whether the inner physical lines of one record are mostly whole records themselves."""
+def _swallowed(taken: list[str], delimiter: str, width: int, is_record: RecordTest) -> bool:
+    """Whether the physical lines of one record are records themselves: most of the inner ones, or the first and the last.
+
+    In a file of two columns any line of an answer with one comma looks like a record, so there all of four or more must.
+    """
     inner = [line for line in taken[1:-1] if line.strip()]
     whole = sum(is_record(next(csv.reader([line], delimiter=delimiter), [])) for line in inner)
-    return whole > 0 and 2 * whole >= len(inner)
+    if whole > 0 and 2 * whole >= len(inner):
+        return True
+    bare = [line.rstrip("\r\n").replace('"', "").split(delimiter) for line in (taken[0], *inner, taken[-1])]
+    if width == TWO_COLUMNS:
+        return len(bare) >= SURE_LINES and all(len(cells) == width for cells in bare)
+    return is_record(bare[0]) and is_record(bare[-1])

@@ -37,8 +37,9 @@ def detect(stream: IO[bytes], where: str, declared: str) -> str:
     """
     if declared != "auto":
         try:
+            "a".encode(declared)  # a codec may exist and not be one of text (hex, rot13)
             name = codecs.lookup(declared).name
-        except LookupError:
+        except (LookupError, ValueError):
             raise UserError(
                 Problem("data.encoding", repr(declared), "auto or a Python codec", "gb18030 reads GBK too")
             ) from None
@@ -61,7 +62,7 @@ def detect(stream: IO[bytes], where: str, declared: str) -> str:
                     Problem(where, f"starts with a {name} byte order mark, but {failure}", fix="export it again as UTF-8")
                 )
             return name
-    if wide := _utf16_without_mark(head):
+    if (wide := _utf16_without_mark(head)) and not _failure(stream, wide):
         return wide
     utf8 = _failure(stream, "utf-8-sig")
     if not utf8:

@@ -97,6 +97,14 @@ def _sizes(count: int, params: SplitParams) -> dict[str, int]:
     return sizes
 
 
+def require_filled(placed: dict[str, str]) -> None:
+    """Raise UserError when the hash left a split without a group, as it may with few groups or a tiny share."""
+    if empty := [name for name in SPLITS if name not in placed.values()]:
+        found = f"none of {len(placed)} question groups falls into {' or '.join(empty)}"
+        fix = f"add questions, or set split.exact_below above {len(placed)}"
+        raise UserError(Problem("split", found, "at least one in each split", fix))
+
+
 def leakage(frame: pd.DataFrame, benchmarks: dict[str, list[str]], params: SplitParams) -> dict[str, Any]:
     """What crosses between the splits. ``frame``: question, group, split, record. Empty lists prove that nothing does."""
     crossing = frame.groupby("group")["split"].nunique()

@@ -23,3 +23,9 @@ def test_all_that_cannot_be_used_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         questions([str(tmp_path / name) for name in ("other.json", "broken.jsonl", "absent.json")])
     assert len(caught.value.problems) == 3
+
+
+def test_lines_that_hold_no_object_are_no_questions(tmp_path: Path) -> None:
+    (tmp_path / "list.jsonl").write_text('"甲？"\n["乙？"]\n', encoding="utf-8")
+    with pytest.raises(UserError, match="no field holds questions"):
+        questions([str(tmp_path / "list.jsonl")])

@@ -308,3 +308,41 @@ class TestOtherFormats:
         frame.assign(reply=[b"\xff"], title=[{"a": "问"}]).to_parquet(tmp_path / "typed.parquet")
         said = _refused(read, (tmp_path / "typed.parquet").read_bytes(), name="qa.parquet")
         assert "field title holds an object or a list, not text; field reply holds bytes that are not UTF-8" in said
+
+
+@pytest.mark.parametrize(("width", "last"), [(4, 6), (4, 7), (3, 6), (2, 8), (2, 12)])
+def test_a_lost_quote_that_a_later_stray_one_closes_is_named(read: Reader, width: int, last: int) -> None:
+    names = ["question", "reply"] if width == 2 else ["title", "question", "reply", "is_best"][:width]
+    body = [[f"问{n}", f"答{n}。"] if width == 2 else [f"问{n}", "述", f"答{n}。", "1"][:width] for n in range(15)]
+    reply = names.index("reply")
+    body[5][reply] = '"' + body[5][reply]
+    body[last][reply] += '"'
+    text = "\n".join(",".join(cells) for cells in [names, *body])
+    given = Columns.model_validate(
+        {name: name if name in names else None for name in ("title", "question", "reply", "is_best")}
+    )
+    with pytest.raises(UserError, match="line 7, record 6: a quote opened here is not closed"):
+        read(text, columns=given)
+
+
+def test_commas_in_an_answer_of_several_lines_are_no_lost_quote(read: Reader) -> None:
+    columns = Columns(title=None, is_best=None)
+    assert read('question,reply\n问什么,"先起诉\n再执行, 不要等"\n', columns=columns).records == 1
+    assert read('title,question,reply,is_best\nq,d,"a, b\nsee c, d",1\n').records == 1
+
+
+def test_header_of_a_joined_file_with_its_own_mark_is_named(read: Reader) -> None:
+    part = "\ufeff" + "\n".join(lines(2)) + "\n"
+    with pytest.raises(UserError, match="line 4, record 3: repeats the header"):
+        read(part + part)
+
+
+@pytest.mark.parametrize("name", ["hex", "rot13", "base64", "undefined", "utf8\0"])
+def test_codec_that_is_none_of_text_is_refused(read: Reader, name: str) -> None:
+    with pytest.raises(UserError, match=r"data\.encoding"):
+        read("\n".join(lines(2)), encoding=name)
+
+
+def test_cut_utf16_without_mark_is_refused_and_stray_nul_is_none(read: Reader) -> None:
+    with pytest.raises(UserError, match="neither UTF-8"):
+        read("\n".join(lines(8)).encode("utf-16-le") + b"\0")

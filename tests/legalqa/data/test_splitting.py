@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from legalqa.data.splitting import leakage, place, require_clean
+from legalqa.data.splitting import leakage, place, require_clean, require_filled
 from legalqa.params import SplitParams
 from legalqa.problems import UserError
 
@@ -119,3 +119,9 @@ def test_clean_splits_pass() -> None:
 def test_each_leak_is_found_and_named(row: tuple[str, str, str], benchmark: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         require_clean(leakage(_frame([*CLEAN, row]), {"exam": benchmark}, _params()))
+
+
+def test_split_that_the_hash_leaves_empty_is_refused_with_the_numbers() -> None:
+    with pytest.raises(UserError, match="none of 4 question groups falls into"):
+        require_filled(place(_names(4), _params(exact_below=0)))
+    require_filled(place(_names(4), _params()))
