@@ -103,16 +103,20 @@ class Library:
     async def answer(self, question: str, hurried: bool = False) -> KnowledgeAnswer | None:
         """A quotation that answers; None when nothing near enough is known.
 
-        Found by words alone when the search by meaning takes too long, and when it is ``hurried`` and another one is under
-        way: a search by meaning takes the cores from the answers that a model is writing.
+        Found by words alone when the search by meaning takes too long. A search by meaning takes the cores from the answers
+        that a model is writing: who is ``hurried`` begins one only where words find nothing, and none is under way.
         """
         if not self.knowledge or not self._by_words:
             return None
-        if not (hurried and self.busy):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE_S):
-                    return await self._in_thread(partial(self.knowledge.answer, question))
-        return await asyncio.wrap_future(self._quick_thread.submit(self._by_words.answer, question))
+        by_words = partial(self._by_words.answer, question)
+        if hurried:
+            found = await asyncio.wrap_future(self._quick_thread.submit(by_words))
+            if found or self.busy:
+                return found
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                return await self._in_thread(partial(self.knowledge.answer, question))
+        return None if hurried else await asyncio.wrap_future(self._quick_thread.submit(by_words))
 
     def quotes(self, hits: Iterable[Hit]) -> list[Quote]:
         """Hits in the form of the service's answers."""
