@@ -30,8 +30,8 @@ STEPS = 3
 DECIDE_S = 4.0
 DECIDE_TOKENS = 128  # a call takes about forty
 
-
-Write = Callable[[GenerationRequest], Awaitable[str]]
+Write = Callable[[GenerationRequest, Callable[[str], bool]], Awaitable[str]]
+"""Has the model write for a request, for as long as what it has written so far is worth going on."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Agent:
         self._http = httpx.AsyncClient(timeout=STEP_S)
 
     async def gather(self, ask: Ask, write: Write) -> Findings:
-        """Run the loop; empty when the question's ``knowledge`` is "never". ``write`` has the model write for a request."""
+        """Run the loop; empty when the question's ``knowledge`` is "never". ``write`` has the model write."""
         if ask.knowledge == "never":
             return Findings()
         if self._params.agent == "auto" and self._prompt and tools.known_to(self._prompt):
@@ -74,7 +74,7 @@ class Agent:
             )
             try:
                 async with asyncio.timeout(min(DECIDE_S, ask.seconds_left / 4)):
-                    said = await write(request)
+                    said = await write(request, tools.undecided)
             except TimeoutError:
                 break
             call = tools.call_in(said, names)

@@ -5,7 +5,7 @@ and no other text is put behind it.
 """
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -43,13 +43,18 @@ class Rung:
             reasons.append(begun)
         return reasons[0] if reasons else "no_model"
 
-    async def text(self, ask: Ask, request: GenerationRequest) -> str:
-        """A whole text that is not for the client; "" when there is none."""
+    async def text(self, ask: Ask, request: GenerationRequest, go_on: Callable[[str], bool]) -> str:
+        """A text that is not for the client, up to where ``go_on`` has seen enough of it; "" when there is none."""
         begun = await self.begin(ask, request)
         if not isinstance(begun, Started):
             return ""
+        text = ""
         async with aclosing(begun.deltas()) as deltas:
-            return "".join([delta.text async for delta in deltas])
+            async for delta in deltas:
+                text += delta.text
+                if not go_on(text):
+                    break
+        return text
 
 
 class Ladder:

@@ -13,8 +13,9 @@ from typing import Any
 from legalqa.prompt import Prompt
 from serving.answers import Quote
 
-MARK = "<tool_call>"
-_CALL = re.compile(rf"{MARK}\s*(\{{.*?\}})\s*(?:</tool_call>|\Z)", re.DOTALL)
+MARK, END = "<tool_call>", "</tool_call>"
+PREFACE = 32  # characters; a model that has written more without a call is answering already
+_CALL = re.compile(rf"{MARK}\s*(\{{.*?\}})\s*(?:{END}|\Z)", re.DOTALL)
 _TEXT = {"type": "string"}
 TOOLS: dict[str, tuple[str, dict[str, str]]] = {
     "search_statutes": ("按问题检索现行法律条文", {"query": "要检索的法律问题"}),
@@ -60,6 +61,11 @@ def instructions(names: Iterable[str]) -> str:
         "\n\nFor each function call, return a json object with function name and arguments within <tool_call></tool_call> XML "
         'tags:\n<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
     )
+
+
+def undecided(text: str) -> bool:
+    """Whether what a model has written so far may still become a call."""
+    return END not in text if MARK in text else len(text.strip()) <= PREFACE
 
 
 def call_in(text: str, names: Iterable[str]) -> Call | None:

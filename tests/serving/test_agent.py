@@ -18,7 +18,7 @@ from legalqa.engine.interface import GenerationRequest
 from legalqa.engine.openai_engine import OpenAIEngine
 from legalqa.prompt import Prompt
 from tests.serving.bundles import INTEREST, PROBATION
-from tests.serving.conftest import Running, Start
+from tests.serving.conftest import Running, Start, wait_until
 from tests.serving.live import served
 
 PASSAGE = {"title": "地方规定", "text": "押金应当在七日内退还。", "source": "https://law.example/1", "score": 0.9}
@@ -166,6 +166,15 @@ def test_a_model_that_takes_too_long_to_decide_is_not_waited_for(start: Start) -
     assert body["source"] == "tuned" and time.monotonic() - began < 4
     assert [step["tool"] for step in body["steps"]] == ["search_statutes", "search_answers"]
     assert running.engine.cancelled == 1
+
+
+def test_a_model_that_answers_instead_of_deciding_is_cut_short(start: Start) -> None:
+    engine = caller(["依法可以主张权利。" * 10])
+    engine.seconds_a_token = 0.01
+    running = start(engine, params=AUTO)
+    body = running.ask(PROBATION).json()
+    assert (body["source"], [step["tool"] for step in body["steps"]]) == ("tuned", ["search_statutes", "search_answers"])
+    wait_until(lambda: running.engine.cancelled == 1)
 
 
 @contextmanager
