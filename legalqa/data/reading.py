@@ -114,7 +114,7 @@ def read_best(value: str) -> bool | None:
 
 def _rows(path: Path, params: DataParams) -> tuple[str, str, Iterator[Row]]:
     """Encoding, delimiter (both empty where the format has none) and the rows, the header first."""
-    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    suffix = (Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix).lower()
     if suffix not in (".csv", ".tsv", ".txt", ".jsonl", ".json", ".parquet"):
         expected = ".csv, .tsv, .jsonl, .json (each also .gz) or .parquet"
         raise UserError(Problem(f"data.source: {path}", f"unknown file type {suffix!r}", expected, "export it as CSV in UTF-8"))
@@ -138,7 +138,7 @@ def _rows(path: Path, params: DataParams) -> tuple[str, str, Iterator[Row]]:
 
 def _binary(path: Path) -> IO[bytes]:
     """The file's bytes, unpacked when its name ends in .gz."""
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
 def _lines(path: Path, encoding: str) -> Iterator[str]:
@@ -154,8 +154,16 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         raise UserError(Problem(str(path), f"not a Parquet file: {error}")) from None
     yield Row(0, 0, file.schema_arrow.names)
     record = 0
-    for batch in file.iter_batches(CHUNK):
-        columns_ = [json_rows.texts(column.to_pylist()) for column in batch.columns]
+    batches = file.iter_batches(CHUNK)
+    while True:
+        try:
+            batch = next(batches, None)
+            columns_ = [json_rows.texts(column.to_pylist()) for column in batch.columns] if batch is not None else []
+        except (OSError, ValueError, OverflowError) as error:  # damaged pages, dates beyond Python's
+            found = f"can't be read after record {record}: {error}"
+            raise UserError(Problem(str(path), found, fix="write the file again, with the wanted columns as text")) from None
+        if batch is None:
+            return
         for cells in zip(*columns_, strict=True):
             record += 1
             yield Row(record, record, cells)

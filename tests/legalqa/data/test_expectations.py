@@ -94,3 +94,22 @@ def test_data_docs_repeat_and_hold_no_cell_text() -> None:
     assert pages[0] == pages[1]
     assert "13800000000" not in pages[0]
     assert "reply" in pages[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*row_condition.*:DeprecationWarning", "ignore:The condition_parser.*:DeprecationWarning")
+def test_rule_without_figures_and_rule_with_a_condition_on_another_column_run() -> None:
+    frame = pd.DataFrame(
+        {"reply": ["可以起诉", None, None], "is_best": ["1", "1", "0"]}, index=pd.Index([1, 2, 3], name="record")
+    )
+    rules = [
+        {"type": "expect_column_to_exist", "column": "reply"},
+        {
+            "type": "expect_column_values_to_not_be_null",
+            "column": "reply",
+            "row_condition": 'is_best=="1"',
+            "condition_parser": "pandas",
+        },
+    ]
+    outcomes, _ = run_suite(frame, [Expectation.model_validate(rule) for rule in rules])
+    assert [outcome.status for outcome in outcomes] == ["passed", "failed"]
+    assert outcomes[1].records == [2]

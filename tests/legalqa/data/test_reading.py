@@ -1,11 +1,14 @@
 """Every form of file that means the same is read as the same; everything else is refused with its place named."""
 
 import gzip
+import io
 import json
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from legalqa.data.reading import read_best, read_table
@@ -346,3 +349,24 @@ def test_codec_that_is_none_of_text_is_refused(read: Reader, name: str) -> None:
 def test_cut_utf16_without_mark_is_refused_and_stray_nul_is_none(read: Reader) -> None:
     with pytest.raises(UserError, match="neither UTF-8"):
         read("\n".join(lines(8)).encode("utf-16-le") + b"\0")
+
+
+@pytest.mark.parametrize("name", ["QA.CSV", "qa.Csv.GZ"])
+def test_case_of_the_suffix_is_no_matter(read: Reader, name: str) -> None:
+    content = "\n".join(lines(2)).encode()
+    assert read(gzip.compress(content) if name.endswith("GZ") else content, name).records == 2
+
+
+def test_damaged_parquet_and_dates_that_python_lacks_are_refused_with_the_file(read: Reader) -> None:
+    columns = Columns(title=None, is_best=None)
+    table = pa.table({"question": ["问什么"] * 500, "reply": ["可以起诉"] * 500})
+    whole = io.BytesIO()
+    pq.write_table(table, whole)
+    damaged = bytearray(whole.getvalue())
+    damaged[20:80] = b"\xff" * 60
+    with pytest.raises(UserError, match=r"qa\.parquet: can't be read after record 0"):
+        read(bytes(damaged), "qa.parquet", columns)
+    late = io.BytesIO()
+    pq.write_table(table.append_column("at", pa.array([2**62] * 500, pa.timestamp("us"))), late)
+    with pytest.raises(UserError, match=r"qa\.parquet: can't be read after record 0"):
+        read(late.getvalue(), "qa.parquet", columns)
