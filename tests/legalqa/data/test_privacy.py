@@ -63,3 +63,10 @@ def test_the_cheap_pattern_misses_nothing_that_the_exact_one_finds() -> None:
         hinted = matches(texts, kind.hint)
         missed = [text for text, hit in zip(texts, hinted, strict=True) if not hit and list(kind.search(text))]
         assert not missed, name
+
+
+def test_spoken_number_in_groups_is_masked_in_texts_and_columns() -> None:
+    for number in ("一三八-零零一三-八零零零", "幺三八 零零幺三 八零零零"):
+        text = f"打{number}找我"
+        assert privacy.mask(text) == "打[电话]找我"
+        assert privacy.mask_column(pd.Series([text]), ["phone"])[0].tolist() == ["打[电话]找我"]
