@@ -45,8 +45,8 @@ def row(processes: int, **keys: Any) -> str:
     made = conversations()
     parts = {TRAIN: made[:TRAINED], DEV: made[-DEV_SAMPLES:]}
     samples = {name: tokenise(name, part, prompt, params.max_length) for name, part in parts.items()}
-    data = plan.measure(samples, params, machine)
     shape, wide = Shape.of(BASE, "base"), machine.precision == "fp32"
+    data = plan.measure(samples, params, machine, shape)
     need = memory(shape, params, machine.device, machine.world, machine.processes, wide, data.longest).total
     before = plan.estimate(shape, params, machine, data).seconds(data, params.checks)
     pace, _ = plan.calibrate(params, machine, samples, prompt.pad_id, BASE)

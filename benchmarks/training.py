@@ -70,10 +70,10 @@ class PeakMemory(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Look twice a second."""
+        """Look every three seconds: the look itself walks all pages, and what it walks over waits."""
         while not self.done:
             self.peak = max(self.peak, sum(map(_proportional, _family(os.getpid()))) / 1e6)
-            time.sleep(0.5)
+            time.sleep(3)
 
 
 def _family(root: int) -> list[int]:

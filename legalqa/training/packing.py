@@ -58,6 +58,10 @@ class Samples:
         """The first few."""
         return Samples(self.ids[: self.offsets[count]], self.offsets[: count + 1], self.answers[:count])
 
+    def work(self, head_share: float) -> list[float]:
+        """What each sample costs, in tokens that are only read: a learned one needs the head too (see `Shape.head_share`)."""
+        return [tokens + head_share * learned for tokens, learned in zip(self.lengths, self.answer_tokens, strict=True)]
+
     def save(self, path: Path) -> None:
         """Write the token ids for the training processes, whole or not at all."""
         with written_aside(path) as aside, aside.open("wb") as stream:
@@ -126,29 +130,37 @@ def plan_steps(lengths: Sequence[int], batch: int, epochs: float, seed: int) -> 
     return steps[:total]
 
 
-def deal(order: Sequence[int], lengths: Sequence[int], hands: int) -> list[list[int]]:
-    """Deal indices one by one, each to the hand with the fewest tokens: hands of nearly equal token counts."""
-    heap = [(0, hand) for hand in range(hands)]
+def deal(order: Sequence[int], weights: Sequence[float], hands: int) -> list[list[int]]:
+    """Deal indices one by one, each to the lightest hand: hands of nearly equal weight."""
+    heap = [(0.0, hand) for hand in range(hands)]
     dealt: list[list[int]] = [[] for _ in range(hands)]
     for index in order:
-        tokens, hand = heap[0]
+        weight, hand = heap[0]
         dealt[hand].append(index)
-        heapq.heapreplace(heap, (tokens + lengths[index], hand))
+        heapq.heapreplace(heap, (weight + weights[index], hand))
     return dealt
 
 
-def lay_out(steps: Sequence[Sequence[int]], lengths: Sequence[int], processes: int, capacity: int) -> list[list[list[int]]]:
+def lay_out(
+    steps: Sequence[Sequence[int]],
+    lengths: Sequence[int],
+    processes: int,
+    capacity: int,
+    work: Sequence[float] | None = None,
+) -> list[list[list[int]]]:
     """Cut each step into micro-batches of at most ``capacity`` tokens, the same number for every process and step.
 
     Returns for each step ``processes * accumulation`` lists of indices (a few may be empty); process p takes the lists
-    p, p + processes, ... Every sample must fit ``capacity``.
+    p, p + processes, ... Every sample must fit ``capacity``. ``work`` (see `Samples.work`; without it the lengths) is what
+    micro-batches get the same of: processes wait for the slowest one after each.
     """
-    longest_first = [sorted(step, key=lambda index: (-lengths[index], index)) for step in steps]
+    weights = lengths if work is None else work
+    heaviest_first = [sorted(step, key=lambda index: (-weights[index], index)) for step in steps]
     most = max(sum(lengths[index] for index in step) for step in steps)
     accumulation = max(1, -(-most // (processes * capacity)))
     while True:
         rows = processes * accumulation
-        laid = [deal(step, lengths, rows) for step in longest_first]
+        laid = [deal(step, weights, rows) for step in heaviest_first]
         if all(sum(lengths[index] for index in row) <= capacity for step in laid for row in step):
             return laid
         accumulation += 1

@@ -80,7 +80,7 @@ def base_shape(params: BaseParams) -> Shape:
     return Shape.from_config(config, params.name or path.parent.name)
 
 
-def read_data(params: TrainParams, machine: Machine, *, exact: bool) -> tuple[Data, dict[str, Samples] | None]:
+def read_data(params: TrainParams, machine: Machine, shape: Shape, *, exact: bool) -> tuple[Data, dict[str, Samples] | None]:
     """Count samples, tokens and steps; by characters, not ``exact``, while the base's tokenizer is not there yet."""
     missing = [path for path in SPLITS if not path.exists()]
     if missing:
@@ -89,30 +89,33 @@ def read_data(params: TrainParams, machine: Machine, *, exact: bool) -> tuple[Da
     if exact:
         prompt = Prompt.from_base(BASE, params.system)
         samples = {name: tokenise(name, part, prompt, params.max_length) for name, part in ((TRAIN, train), (DEV, dev))}
-        return measure(samples, params, machine), samples
+        return measure(samples, params, machine, shape), samples
     lengths = [min(_guess(conversation), params.max_length) for conversation in train]
     share = sum(len(c.answer) for c in train) / max(1, sum(len(m.content) for c in train for m in c.conversations))
     cut = sum(_guess(conversation) > params.max_length for conversation in train)
-    return _data(lengths, share, cut, sum(map(_guess, dev)), params, machine, exact=False), None
+    return _data(lengths, share, cut, sum(map(_guess, dev)), params, machine, None), None
 
 
-def measure(samples: dict[str, Samples], params: TrainParams, machine: Machine) -> Data:
+def measure(samples: dict[str, Samples], params: TrainParams, machine: Machine, shape: Shape) -> Data:
     """Count the tokens of tokenised splits."""
     train = samples[TRAIN]
     share = sum(train.answer_tokens) / sum(train.lengths)
-    return _data(train.lengths, share, train.changed, sum(samples[DEV].lengths), params, machine, exact=True)
+    work = train.work(shape.head_share)
+    return _data(train.lengths, share, train.changed, sum(samples[DEV].lengths), params, machine, work)
 
 
 def _guess(conversation: Conversation) -> int:
     return 12 + round(TOKENS_PER_CHARACTER * sum(len(message.content) for message in conversation.conversations))
 
 
-def _data(lengths: list[int], share: float, cut: int, dev: int, params: TrainParams, machine: Machine, *, exact: bool) -> Data:
+def _data(
+    lengths: list[int], share: float, cut: int, dev: int, params: TrainParams, machine: Machine, work: list[float] | None
+) -> Data:
     steps = plan_steps(lengths, params.batch, params.epochs, params.seed)
-    laid = lay_out(steps, lengths, machine.world, params.pack_tokens)
+    laid = lay_out(steps, lengths, machine.world, params.pack_tokens, work)
     trained = sum(lengths[index] for step in steps for index in step)
     longest = max(sum(lengths[index] for index in row) for step in laid for row in step)
-    return Data(len(lengths), sum(lengths), share, cut, dev, len(steps), trained, len(laid[0]), longest, exact)
+    return Data(len(lengths), sum(lengths), share, cut, dev, len(steps), trained, len(laid[0]), longest, work is not None)
 
 
 def matrix_peak(machine: Machine) -> float:
@@ -193,7 +196,7 @@ def report(params: Params, *, measured: bool) -> str:
     train = params.train
     machine = detect(train.precision, train.batch)
     here, shape = base_is_here(params.base), base_shape(params.base)
-    data, samples = read_data(train, machine, exact=here)
+    data, samples = read_data(train, machine, shape, exact=here)
     wide = machine.precision == "fp32"
     need = memory(shape, train, machine.device, machine.world, machine.processes, wide, data.longest)
     said = f"{need.total:.1f} GB a process: {_parts(need)}"

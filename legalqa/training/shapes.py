@@ -74,6 +74,11 @@ class Shape:
         embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
         return self.linear_parameters + embeddings + self.hidden * (2 * self.layers + 1)
 
+    @property
+    def head_share(self) -> float:
+        """Work of the head for a token against that of all layers."""
+        return self.vocabulary * self.hidden / self.linear_parameters
+
     def trainable(self, params: TrainParams) -> int:
         """LoRA's weights. Raises UserError for a target that no layer has."""
         targets = list(self.linears) if params.lora.targets == "all-linear" else params.lora.targets

@@ -14,6 +14,7 @@ from legalqa.training import zero
 from legalqa.training.job import DEV, LOG, STOP, TRAIN, Job, Outcome
 from legalqa.training.launch import wait_for_end_of_launcher
 from legalqa.training.packing import Samples, lay_out, plan_steps
+from legalqa.training.shapes import Shape
 
 
 def main(folder: Path) -> None:
@@ -64,7 +65,9 @@ def _train(job: Job, rank: int) -> Outcome:
     train, dev = Samples.load(job.folder / TRAIN), Samples.load(job.folder / DEV)
     steps = plan_steps(train.lengths, params.batch, params.epochs, params.seed)
     packed = params.layout == "packed"
-    learn = MicroBatches(train, lay_out(steps, train.lengths, world, params.pack_tokens), rank, world, job.pad_id, packed)
+    work = train.work(Shape.of(job.base, str(job.base)).head_share)
+    laid = lay_out(steps, train.lengths, world, params.pack_tokens, work)
+    learn = MicroBatches(train, laid, rank, world, job.pad_id, packed)
     every = [list(range(len(dev)))]
     judge = MicroBatches(dev, lay_out(every, dev.lengths, world, params.pack_tokens), rank, world, job.pad_id, packed)
 

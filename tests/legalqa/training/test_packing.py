@@ -85,10 +85,11 @@ def test_steps_follow_the_size_of_the_data() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(LENGTHS, st.integers(1, 6), st.integers(60, 200))
-def test_layout_loses_nothing_and_fits(lengths: list[int], processes: int, capacity: int) -> None:
+@given(LENGTHS, st.integers(1, 6), st.integers(60, 200), st.booleans())
+def test_layout_loses_nothing_and_fits(lengths: list[int], processes: int, capacity: int, by_work: bool) -> None:
     steps = plan_steps(lengths, 8, 1, 0)
-    laid = lay_out(steps, lengths, processes, capacity)
+    work = [length * (1 + index % 3) / 2 for index, length in enumerate(lengths)] if by_work else None
+    laid = lay_out(steps, lengths, processes, capacity, work)
     assert len({len(step) for step in laid}) == 1 and len(laid[0]) % processes == 0
     for step, rows in zip(steps, laid, strict=True):
         assert sorted(index for row in rows for index in row) == sorted(step)
@@ -99,3 +100,15 @@ def test_hands_are_balanced() -> None:
     lengths = list(range(1, 101))
     totals = [sum(lengths[i] for i in hand) for hand in deal(range(99, -1, -1), lengths, 7)]
     assert max(totals) - min(totals) < 30
+
+
+def test_micro_batches_get_the_same_work() -> None:
+    ids, answers = np.zeros(16 * 100, np.int32), np.array([95, 5] * 8)  # every other sample is nearly all answer
+    samples = Samples(ids, np.arange(17) * 100, answers)
+    work = samples.work(0.4)
+    assert work[:2] == [100 + 0.4 * 5, 100 + 0.4 * 95]
+    ((*rows,),) = lay_out([list(range(16))], samples.lengths, 2, 400, work)
+    totals = [sum(work[index] for index in row) for row in rows]
+    assert max(totals) - min(totals) < 0.01 * max(totals)
+    ((*blind,),) = lay_out([list(range(16))], samples.lengths, 2, 400)
+    assert max(spread := [sum(work[index] for index in row) for row in blind]) - min(spread) > 0.1 * max(spread)
