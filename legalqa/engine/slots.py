@@ -104,13 +104,14 @@ class _Group:
     """Tokens that attend in one call: ``tokens`` are their places in the pass, ``slots`` the part of the cache they read.
 
     ``places`` are their rows in the call, ``rows`` its number of rows: a slot without a token has a row that nobody reads.
-    ``mask`` (rows, 1, 1, length) hides what lies behind each token.
+    ``mask`` (rows, 1, 1, length) hides what lies behind each token. ``whole``: row n of the call is token n, for all of both.
     """
 
     tokens: Tensor
     places: Tensor
     slots: slice
     mask: Tensor
+    whole: bool
 
     @classmethod
     def of(cls, length: int, tokens: list[int], places: list[int], slots: slice, ends: list[int], rows: int) -> "_Group":
@@ -118,7 +119,8 @@ class _Group:
         seen[places] = torch.tensor(ends)
         mask = torch.zeros(rows, length, dtype=torch.bfloat16)
         mask.masked_fill_(torch.arange(length) >= seen[:, None], float("-inf"))
-        return cls(torch.tensor(tokens), torch.tensor(places), slots, mask[:, None, None])
+        whole = tokens == places == list(range(rows))
+        return cls(torch.tensor(tokens), torch.tensor(places), slots, mask[:, None, None], whole)
 
 
 class _Plan:
@@ -145,6 +147,7 @@ class _Plan:
             low, high = min(slots), max(slots) + 1
             places = [slot - low for slot in slots]
             self.groups.append(_Group.of(BLOCK, tokens, places, slice(low, high), short_ends, high - low))
+        self.whole = not self.prompts and len(self.groups) == 1 and self.groups[0].whole
         self.slots = torch.tensor([r.slot for r in rows for _ in r.token_ids])
         self.positions = torch.tensor([r.start + offset for r in rows for offset in range(len(r.token_ids))])
 
@@ -169,6 +172,8 @@ def _attend(
     shared = keys.shape[1]
     _, heads, tokens, width = query.shape
     asking = query[0].transpose(0, 1).to(keys.dtype)
+    if plan.whole:  # the usual step: nothing to gather or to scatter
+        return _attend_group(asking, keys, values, plan.groups[0], scaling).to(query.dtype)[None], None
     result = torch.empty(tokens, heads, width, dtype=query.dtype)
     for first, last, r in plan.prompts:
         found = scaled_dot_product_attention(
@@ -180,15 +185,21 @@ def _attend(
         )
         result[first:last] = found[0].transpose(0, 1)
     for group in plan.groups:
-        number, _, _, length = group.mask.shape
-        asked = torch.zeros(number, heads, width, dtype=keys.dtype)
+        asked = torch.zeros(len(group.mask), heads, width, dtype=keys.dtype)
         asked[group.places] = asking[group.tokens]
-        found = scaled_dot_product_attention(
-            asked.view(number, shared, heads // shared, width),
-            keys[group.slots, :, :length].expand(number, -1, -1, -1),
-            values[group.slots, :, :length].expand(number, -1, -1, -1),
-            attn_mask=group.mask,
-            scale=scaling,
-        )
-        result[group.tokens] = found.reshape(number, heads, width)[group.places].to(result.dtype)
+        result[group.tokens] = _attend_group(asked, keys, values, group, scaling)[group.places].to(result.dtype)
     return result[None], None
+
+
+def _attend_group(asked: Tensor, keys: Tensor, values: Tensor, group: _Group, scaling: float) -> Tensor:
+    """One query (heads, width) a row against the keys of the row's slot: (rows, heads, width)."""
+    number, heads, width = asked.shape
+    shared, length = keys.shape[1], group.mask.shape[-1]
+    found = scaled_dot_product_attention(
+        asked.view(number, shared, heads // shared, width),
+        keys[group.slots, :, :length].expand(number, -1, -1, -1),
+        values[group.slots, :, :length].expand(number, -1, -1, -1),
+        attn_mask=group.mask,
+        scale=scaling,
+    )
+    return found.reshape(number, heads, width)
