@@ -25,7 +25,7 @@ from legalqa.training.batches import Batch, MicroBatches
 from legalqa.training.job import Job
 from legalqa.training.loss import AnswerLoss
 
-TRIM_EVERY = 10  # steps after which freed memory is handed back: after each one it costs 4 % of the time, as pages are made anew
+TRIM_EVERY = 10  # steps after which freed memory is handed back; after each one it costs 4 % of the time, for pages made anew
 METRICS = {"dev_loss": False, "dev_accuracy": True}  # what the dev split tells, and whether more of it is better
 
 
