@@ -54,7 +54,8 @@ class EngineClient:
         self._on_back = on_back
         self._status = UNKNOWN
         self._misses = 0
-        self._heard = time.monotonic()
+        self._silent_s = 0.0
+        self._looked = time.monotonic()
         self._scopes: dict[asyncio.Timeout, float] = {}  # what waits for the engine, and since when
         self._watch: asyncio.Task[None] | None = None
         self._pace = Pace()
@@ -142,6 +143,9 @@ class EngineClient:
     async def _watching(self) -> None:
         while True:
             was = self.unavailable()
+            # Where the whole machine has paused, the engine was not silent: a round counts for as long as one takes.
+            self._silent_s += min(time.monotonic() - self._looked, ASK_EVERY_S + ANSWER_WITHIN_S)
+            self._looked = time.monotonic()
             await self._ask()
             now = self.unavailable()
             if now:
@@ -162,7 +166,7 @@ class EngineClient:
             before, self._status = self._status, wire.unpack_status(response.content)
             self._misses = 0
             if not self._stuck:
-                self._heard = time.monotonic()
+                self._silent_s = 0.0
             self._pace.heard(self._status.health.step_s)
             if self._status.state == "failed" and before.state != "failed":
                 log.error("engine: %s", self._status.problem)
@@ -200,11 +204,11 @@ class EngineClient:
 
     def _end_if_hung(self) -> None:
         """A process that hangs is never replaced by BentoML; ended, it is. One that loads is given all the time it takes."""
-        if self._local and self._status.state == "ready" and time.monotonic() - self._heard > self._params.restart_after_s:
+        if self._local and self._status.state == "ready" and self._silent_s > self._params.restart_after_s:
             log.error("engine process %d hangs, ending it", self._status.pid)
             try:
                 os.kill(self._status.pid, signal.SIGKILL)
             except ProcessLookupError:
                 log.info("engine process %d has gone already", self._status.pid)
-            self._heard = time.monotonic()
+            self._silent_s = 0.0
             self._status = UNKNOWN

@@ -1,16 +1,19 @@
 """The gateway's connections to the engine process."""
 
 import asyncio
+import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
 
-from legalqa.engine.interface import GenerationRequest
+from legalqa.engine.interface import GenerationRequest, Health
 from legalqa.params import ServeParams
-from serving import engine_client
+from serving import engine_client, wire
 from serving.engine_client import EngineClient
 
 pytestmark = pytest.mark.anyio
@@ -50,3 +53,39 @@ async def test_a_connection_that_the_engine_may_be_closing_is_not_used(tmp_path:
         await asyncio.sleep(0.3)
         assert [await ask(client), len(accepted)] == [["x"], 2]
         await client.close()
+
+
+@pytest.mark.parametrize("silent_for_good", [True, False])
+async def test_a_silent_engine_is_ended_but_not_for_a_pause_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_for_good: bool
+) -> None:
+    ahead, silent = [0.0], asyncio.Event()
+    monkeypatch.setattr(engine_client, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0]))
+    monkeypatch.setattr(engine_client, "ASK_EVERY_S", 0.05)
+    monkeypatch.setattr(engine_client, "ANSWER_WITHIN_S", 0.1)
+    engine = subprocess.Popen(["sleep", "60"])
+    status = wire.pack_status(wire.Status("ready", Health(alive=True, ready=True), pid=engine.pid))
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                if not silent.is_set():
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(status), status))
+        writer.close()
+
+    async with await asyncio.start_unix_server(accept, tmp_path / "engine.sock"):
+        client = EngineClient(f"file://{tmp_path}/engine.sock", ServeParams(restart_after_s=1.0))
+        client.start()
+        while client.unavailable():
+            await asyncio.sleep(0.02)
+        silent.set()
+        await asyncio.sleep(0.2)
+        ahead[0] = 600.0
+        if not silent_for_good:
+            silent.clear()
+        await asyncio.sleep(1.5)
+        assert (engine.poll() is not None) == silent_for_good
+        assert bool(client.unavailable()) == silent_for_good
+        await client.close()
+    engine.kill()
+    engine.wait()
