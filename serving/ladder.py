@@ -20,6 +20,8 @@ from serving.switch import Switch
 
 log = logging.getLogger("legalqa.ladder")
 
+AT_WORK: tuple[Reason, ...] = ("overload", "slow", "loading")  # the engine has no time for the question, and uses the cores
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -105,7 +107,7 @@ class Ladder:
         """The last two rungs. Raises RefusedError when the client wants none of them."""
         if not ask.allow_degraded:
             raise RefusedError(503, reason, "the model can't answer now, and allow_degraded is false", self._retry_after_s)
-        found = None if canned else await self._library.answer(ask.question, hurried=reason == "overload")
+        found = None if canned else await self._library.answer(ask.question, hurried=reason in AT_WORK)
         if found is None:
             yield Began("canned", "legalqa-canned", reason)
             yield Piece(CANNED)

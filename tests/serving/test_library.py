@@ -9,7 +9,13 @@ import pytest
 
 from legalqa.knowledge.passages import Kind
 from legalqa.knowledge.retrieval import Hit, KnowledgeAnswer
-from serving.library import PATIENCE_S, Library
+from legalqa.params import ServeParams
+from legalqa.records import Message
+from serving.agent import Agent
+from serving.answers import Ask, Began, Piece, Reason
+from serving.ladder import Ladder
+from serving.library import CANNED, PATIENCE_S, Library
+from serving.switch import Switch
 from tests.serving.bundles import INTEREST, PROBATION, PROBATION_ANSWER, knowledge
 
 
@@ -63,6 +69,29 @@ async def test_who_stands_in_for_a_model_does_not_wait_for_meaning(tmp_path: Pat
     assert known and INTEREST in [hit.passage.title for hit in known.hits] and asked == [PROBATION]
     unknown = await library.answer("rust", hurried=True)
     assert unknown and (unknown.text, asked) == ("by meaning", [PROBATION, "rust"])
+    await library.close()
+
+
+class _Asked(Library):
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.hurried: list[bool] = []
+
+    async def answer(self, question: str, hurried: bool = False) -> KnowledgeAnswer | None:
+        self.hurried.append(hurried)
+        return None
+
+
+@pytest.mark.anyio
+async def test_the_cores_are_left_to_an_engine_that_is_at_work() -> None:
+    library = _Asked()
+    ladder = Ladder([], library, Agent(library, None, ServeParams()), Switch("auto", None, None), mark=False)
+    ask = Ask((Message(role="user", content=PROBATION),), 8, deadline=0.0, first_token_by=0.0)
+    reasons: list[Reason] = ["overload", "slow", "loading", "unavailable", "no_model", "operator"]
+    for reason in reasons:
+        began, piece, _ = [event async for event in ladder.without_model(ask, reason)]
+        assert (began, piece) == (Began("canned", "legalqa-canned", reason), Piece(CANNED))
+    assert library.hurried == [True, True, True, False, False, False]
     await library.close()
 
 
