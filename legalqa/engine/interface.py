@@ -65,8 +65,8 @@ class Health:
     """The truth by progress: an engine with work whose last step is old is stalled, whatever else it says.
 
     ``queued_prompt_tokens`` wait to be read, ``pending_new_tokens`` may still be written for all accepted requests;
-    the rates are moving averages in tokens a second, ``step_s`` of the seconds of the last few steps that only wrote; all 0
-    before the first measurement.
+    the rates are moving averages in tokens a second, ``step_s`` of the seconds that a step took which only wrote, or
+    would have taken (see `legalqa.engine.speed`); all 0 before the first measurement.
     """
 
     alive: bool

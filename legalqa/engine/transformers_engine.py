@@ -18,12 +18,11 @@ from legalqa.engine.answer import Answer
 from legalqa.engine.interface import Capabilities, Completion, Delta, FinishReason, GenerationRequest, Health
 from legalqa.engine.loading import Weights, load_model
 from legalqa.engine.slots import Rows, SlotModel
+from legalqa.engine.speed import Speed
 from legalqa.prompt import Prompt
 
 CHEAP_ROWS = 8  # a step with so many tokens costs about half more than with one
 PREFILL_TOKENS = 512  # prompts read in one step: more would let the running answers wait
-RATE_MEMORY = 0.9  # of the moving averages of speed
-STEP_MEMORY = 0.7  # of that of a step's seconds, which has to show within a few steps that something is wrong
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ class TransformersEngine:
         self._accepting = False
         self._closing = False
         self._last_step = 0.0
-        self._prefill_rate = self._decode_rate = self._step_s = 0.0
+        self._speed = Speed()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -125,9 +124,9 @@ class TransformersEngine:
             last_step_age_s=time.monotonic() - self._last_step if running or waiting else 0.0,
             queued_prompt_tokens=sum(len(s.request.prompt_ids) for s in waiting),
             pending_new_tokens=sum(s.left for s in running + waiting),
-            prefill_tokens_per_s=self._prefill_rate,
-            decode_tokens_per_s=self._decode_rate,
-            step_s=self._step_s,
+            prefill_tokens_per_s=self._speed.prefill_tokens_per_s,
+            decode_tokens_per_s=self._speed.decode_tokens_per_s,
+            step_s=self._speed.step_s,
         )
 
     # ------------------------------------------------------------------ callers' side
@@ -204,7 +203,7 @@ class TransformersEngine:
             if reason is not None:
                 self._finish(answer, reason)
         self._last_step = time.monotonic()
-        self._measure(prompt_tokens, sum(answer.written for answer in batch) - before, self._last_step - started)
+        self._speed.measure(prompt_tokens, sum(answer.written for answer in batch) - before, self._last_step - started)
 
     def _finish(self, answer: Answer, reason: FinishReason, error: str = "") -> None:
         with self._changed:
@@ -219,18 +218,6 @@ class TransformersEngine:
         for answer in batch:
             if answer in self._running:
                 self._finish(answer, "error", error)
-
-    def _measure(self, prompt_tokens: int, written: int, seconds: float) -> None:
-        """Moving averages: steps that read prompts tell the reading speed, the others the writing speed."""
-        if prompt_tokens:
-            self._prefill_rate = _moved(self._prefill_rate, prompt_tokens / seconds, RATE_MEMORY)
-        elif written:
-            self._decode_rate = _moved(self._decode_rate, written / seconds, RATE_MEMORY)
-            self._step_s = _moved(self._step_s, seconds, STEP_MEMORY)
-
-
-def _moved(average: float, value: float, memory: float) -> float:
-    return memory * average + (1 - memory) * value if average else value
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, deltas: "asyncio.Queue[Delta]", delta: Delta) -> None:
