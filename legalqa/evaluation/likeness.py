@@ -1,9 +1,9 @@
-"""What it costs to replace one Chinese character by another, from the tables beside LawBench's own scorer.
+"""What it costs to replace one Chinese character by another: from the tables beside LawBench's own scorer, and from its readings.
 
-They are not part of this project: LawBench's repository has them in evaluation/utils/data.
+The tables are not part of this project: LawBench's repository has them in evaluation/utils/data. The readings are pypinyin's, as
+there; those of LawBench's char_meta.txt are fewer for rare characters, and leave some published scores in the second decimal.
 """
 
-import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,27 +11,22 @@ from pathlib import Path
 from legalqa.evaluation.edits import ALONE
 from legalqa.problems import Problem, UserError
 
-THESAURUS, CONFUSED, SOUNDS = "cilin.txt", "confusion_dict.txt", "char_meta.txt"
+THESAURUS, CONFUSED = "cilin.txt", "confusion_dict.txt"
 MARKS = frozenset(ALONE + "〰〾〿﹏")
 UNRELATED = 4  # in half steps of the thesaurus, of 6
 
 
 class Likeness:
-    """Costs from three tables: classes of the thesaurus, readings without tones, characters that are taken for another."""
+    """Costs from two tables, classes of the thesaurus and characters that are taken for another, and from readings."""
 
-    def __init__(
-        self,
-        classes: Mapping[str, tuple[str, str, str]],
-        readings: Mapping[str, frozenset[str]],
-        confused: Mapping[str, frozenset[str]],
-    ) -> None:
-        self._classes, self._readings, self._confused = classes, readings, confused
+    def __init__(self, classes: Mapping[str, tuple[str, str, str]], confused: Mapping[str, frozenset[str]]) -> None:
+        self._classes, self._confused = classes, confused
         self.cost = cache(self._cost)
 
     @classmethod
     def load(cls, folder: Path) -> "Likeness":
         """Read the tables. Raises UserError that names each one that isn't there."""
-        missing = [name for name in (THESAURUS, CONFUSED, SOUNDS) if not (folder / name).is_file()]
+        missing = [name for name in (THESAURUS, CONFUSED) if not (folder / name).is_file()]
         if missing:
             fix = "benchmarks.lawbench_scorer: the folder evaluation/utils/data of LawBench's repository; or leave task 2-1 out"
             raise UserError(
@@ -45,12 +40,7 @@ class Likeness:
         for line in (folder / CONFUSED).read_text(encoding="utf-8").splitlines():
             character, *others = line.split(" ")
             confused[character] = frozenset(others)
-        readings = {}
-        for line in (folder / SOUNDS).read_text(encoding="utf-8").splitlines():
-            _, character, sounds, *_ = line.split("\t")
-            mandarin = sounds.partition(";")[0]
-            readings[character] = frozenset(_toneless(sound) for sound in mandarin.split(",") if sound != "null")
-        return cls(classes, readings, confused)
+        return cls(classes, confused)
 
     def _cost(self, old: str, new: str) -> float:
         """From 0.25 for one that means and sounds the same to 1.75; deleting and inserting cost 1 each."""
@@ -68,13 +58,15 @@ class Likeness:
             return False
         nothing: frozenset[str] = frozenset()
         return bool(
-            self._readings.get(old, nothing) & self._readings.get(new, nothing)
+            _readings(old) & _readings(new)
             or old in self._confused.get(new, nothing)
             or new in self._confused.get(old, nothing)
         )
 
 
-def _toneless(sound: str) -> str:
-    """Pinyin without its tone marks; ü keeps its dots."""
-    kept = (mark for mark in unicodedata.normalize("NFD", sound) if unicodedata.category(mark) != "Mn" or mark == "\u0308")
-    return "".join(kept)
+@cache
+def _readings(character: str) -> frozenset[str]:
+    """All of a character's readings in pinyin, without tones."""
+    from pypinyin import Style, pinyin
+
+    return frozenset(pinyin(character, style=Style.NORMAL, heteronym=True)[0])

@@ -13,7 +13,7 @@ CORRECT = "纠正下面法律文书句子。句子：\n上诉证据真实。"
 
 def _score(task: str, *pairs: tuple[str, str], asked: str = "") -> tuple[float, float]:
     answered = [Answered(asked, prediction, answer) for prediction, answer in pairs]
-    result = correction(answered, Likeness({}, {}, {})) if task == "2-1" else tasks()[task].score(answered)
+    result = correction(answered, Likeness({}, {})) if task == "2-1" else tasks()[task].score(answered)
     return round(result.score, 2), round(result.abstained, 2)
 
 

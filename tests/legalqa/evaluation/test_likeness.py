@@ -2,27 +2,17 @@ from pathlib import Path
 
 import pytest
 
-from legalqa.evaluation.likeness import CONFUSED, SOUNDS, THESAURUS, Likeness
+from legalqa.evaluation.likeness import CONFUSED, THESAURUS, Likeness
 from legalqa.files import write_text
 from legalqa.problems import UserError
 
 # Invented lines in the form of LawBench's tables.
-TABLES = {
-    CONFUSED: "诉 述 塑\n",
-    SOUNDS: "".join(
-        f"U+{number}\t{character}\t{sounds}\t-\n"
-        for number, (character, sounds) in enumerate(
-            [("事", "shì;si6;null"), ("实", "shí,shì;sat6"), ("女", "nǚ,rǔ;neoi5"), ("努", "nǔ;nou5"), ("㐀", "null;x")]
-        )
-    ),
-}
 CLASSES = "Aa01A01= 人 士\nAa01A02= 众 人们\nAa02A01= 我\nBb02A01= 树\n"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, text in TABLES.items():
-        write_text(tmp_path / name, text)
+    write_text(tmp_path / CONFUSED, "诉 述 塑\n")
     (tmp_path / THESAURUS).write_bytes(CLASSES.encode("gbk"))
     return tmp_path
 
@@ -36,6 +26,7 @@ def folder(tmp_path: Path) -> Path:
         ("人", "龘", 4 / 6 + 0.5 + 0.25),  # not in the thesaurus
         ("事", "实", 4 / 6 + 0 + 0.25),  # one reading in common
         ("女", "努", 4 / 6 + 0.5 + 0.25),  # nü is not nu
+        ("鲩", "缓", 4 / 6 + 0 + 0.25),  # huǎn as well as huàn
         ("述", "诉", 4 / 6 + 0 + 0.25),  # confused, in either direction
         ("，", "！", 4 / 6 + 0.5),
         ("，", "人", 4 / 6 + 0.5 + 0.499),
@@ -47,10 +38,12 @@ def test_costs(folder: Path, old: str, new: str, cost: float) -> None:
 
 
 def test_every_missing_table_is_named(folder: Path) -> None:
-    for name in (THESAURUS, SOUNDS):
-        (folder / name).unlink()
+    (folder / THESAURUS).unlink()
     with pytest.raises(UserError) as caught:
         Likeness.load(folder)
-    for said in (THESAURUS, SOUNDS, "evaluation/utils/data", "leave task 2-1 out"):
+    for said in (THESAURUS, "evaluation/utils/data", "leave task 2-1 out"):
         assert said in str(caught.value)
     assert CONFUSED not in str(caught.value)
+    (folder / CONFUSED).unlink()
+    with pytest.raises(UserError, match=f"(?s){THESAURUS}.*{CONFUSED}"):
+        Likeness.load(folder)
