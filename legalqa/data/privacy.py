@@ -5,55 +5,37 @@ YD/T 1127 style numbering (mobile 1[3-9] + 9 digits, area code + 7 or 8 digits),
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
 from tqdm import tqdm
 
+from legalqa.data import phones
 from legalqa.data.cells import matches, where
+from legalqa.data.numerals import AFTER, AMOUNT, BEFORE, DOCKET, WIDE, Search, run, spelled
 
-_WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord("　"): " ", ord("—"): "-", ord("–"): "-", ord("－"): "-"}
-_SPOKEN = dict(zip(map(ord, "零〇○一二三四五六七八九幺"), "0001234567891", strict=True))
-
-_S = r"[ \-·.]{0,2}"  # what people put between the digits of a number
-_AMOUNT = r"(?![ ]{0,1}(?:元|万|亿|块|美元|港元|人民币|平方|平米|㎡|股|吨|公里|米|%|人次|年|分))"
-_BEFORE = r"(?<![0-9A-Za-z])(?<![0-9][.\-])(?<!第)(?<!¥)(?<!￥)(?<!\$)"
-_AFTER = r"(?![0-9A-Za-z])(?!\.[0-9])"
-# A mobile number may touch a word such as tel or Email, but not a single letter, which makes it the number of a thing.
-_BEFORE_MOBILE = r"(?<![0-9])(?<![0-9][.\-])(?<![^A-Za-z][A-Za-z])(?<!^[A-Za-z])(?<!第)(?<!¥)(?<!￥)(?<!\$)"
-_AFTER_MOBILE = r"(?![0-9])(?!\.[0-9])(?![A-Za-z](?![A-Za-z]))"
-
-_EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63}\s?@\s?[A-Za-z0-9](?:[A-Za-z0-9\-]{0,62}\.)+[A-Za-z]{2,10}(?![A-Za-z])")
-_ID_18 = re.compile(
-    rf"{_BEFORE}[1-9]\d{{5}}[ \-]?(?:18|19|20)\d{{2}}[ \-]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[ \-]?\d{{3}}[\dXx]{_AFTER}"
-)
-_ID_15 = re.compile(rf"{_BEFORE}[1-9]\d{{5}}\d{{2}}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{{3}}{_AFTER}")
-_ID_WORD = re.compile(r"身份证(?:号码?|件号)?[^0-9]{0,8}$")
-_CARD = re.compile(rf"{_BEFORE}[1-9]\d{{3}}(?:[ \-]?\d{{4}}){{2}}(?:[ \-]?\d{{4}}(?:[ \-]?\d{{1,3}})?|[ \-]?\d{{1,3}}){_AFTER}")
-_CARD_WORD = re.compile(r"(?:卡号|账号|帐号|账户|帐户|银行卡|储蓄卡|信用卡|工资卡|收款卡|尾号|开户行)[^0-9]{0,12}$")
-_MOBILE = re.compile(rf"{_BEFORE_MOBILE}(?:\+?0{{0,2}}86{_S})?1[3-9](?:{_S}\d){{9}}{_AMOUNT}{_AFTER_MOBILE}")
-_LANDLINE = re.compile(
-    rf"{_BEFORE}(?:(?:\+?86[ \-]?)?\(?0(?:10|2\d|[3-9]\d{{2}})\)?[ \-]{{1,2}}\d{{3,4}}[ \-]?\d{{4}}(?:[ \-转]{{1,2}}\d{{1,6}})?"
-    rf"|\(0(?:10|2\d|[3-9]\d{{2}})\)[ \-]?[2-8]\d{{2,3}}[ \-]?\d{{4}}|0(?:10|2\d)[2-8]\d{{7}}|0[3-9]\d{{2}}[2-8]\d{{6,7}}"
-    rf"|[48]00[ \-]?\d{{3,4}}[ \-]?\d{{3,4}}){_AMOUNT}{_AFTER}"
-)
-_CALLED = re.compile(
-    r"(?:电话|座机|固话|手机号?码?|热线|传真|致电|拨打|来电|联系方式|联系我|call|tel|电联)[^0-9，。；,;\n]{0,8}?"
-    rf"(?P<secret>{_BEFORE}[2-8]\d{{2,3}}[ \-]?\d{{4}}){_AMOUNT}{_AFTER}",
+_MAIL_HOST = r"(?:qq|foxmail|163|126|139|189|yeah|sina|sohu|gmail|outlook|hotmail|yahoo|aliyun)"
+_EMAIL = re.compile(  # also abc#qq.com, abc(at)qq.com; 。 as a dot only before a common ending, because it ends sentences
+    rf"[A-Za-z0-9][A-Za-z0-9._%+\-]{{0,63}}(?:\s?@\s?|#(?={_MAIL_HOST}[.。])|\s?[(\[【]\s?at\s?[)\]】]\s?)"
+    r"[A-Za-z0-9](?:(?:[A-Za-z0-9\-]{0,62}\.)+[A-Za-z]{2,10}|[A-Za-z0-9\-]{0,62}。(?:com|cn|net|org)(?:[.。]cn)?)(?![A-Za-z])",
     re.I,
 )
-_SPOKEN_MOBILE = re.compile(
-    r"(?<![零〇○一二三四五六七八九十百千万亿幺第])[一幺][三四五六七八九]"
-    rf"(?:{_S}[零〇○一二三四五六七八九幺]){{9}}(?![零〇○一二三四五六七八九十百千万亿幺])"
+_ID_18 = re.compile(
+    rf"{BEFORE}[1-9]\d{{5}}[ \-]?(?:18|19|20)\d{{2}}[ \-]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[ \-]?\d{{3}}[\dXx]{AFTER}"
 )
+_ID_15 = re.compile(rf"{BEFORE}[1-9]\d{{5}}\d{{2}}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{{3}}{AFTER}")
+_ID_WORD = re.compile(r"身份证(?:号码?|件号)?[^0-9]{0,8}$")
+_CARD = re.compile(rf"{BEFORE}[1-9]\d{{3}}(?:[ \-]?\d{{4}}){{2}}(?:[ \-]?\d{{4}}(?:[ \-]?\d{{1,3}})?|[ \-]?\d{{1,3}}){AFTER}")
+_CARD_WORD = re.compile(r"(?:卡号|账号|帐号|账户|帐户|银行卡|储蓄卡|信用卡|工资卡|收款卡|尾号|开户行)[^0-9]{0,12}$")
 _QQ = re.compile(
-    rf"(?:(?<![A-Za-z])[qQ]{{1,2}}|扣扣|企鹅|财付通)(?:群|号码?|账号|帐号|联系|咨询|群号)*\s*(?:是|为|:|：|\(|（)?\s*(?P<secret>[1-9]\d{{4,10}}){_AMOUNT}{_AFTER}"
+    rf"(?:(?<![A-Za-z])[qQ]{{1,2}}|扣扣|企鹅|财付通)(?:群|号码?|账号|帐号|联系|咨询|群号)*\s*(?:是|为|:|：|\(|（)?\s*(?P<secret>[1-9]\d{{4,10}}){AMOUNT}{AFTER}"
 )
 _WECHAT = re.compile(
-    rf"(?:微信|薇信|威信|徽信|(?<![A-Za-z])(?:v信|vx|v\+|wx|wechat|weixin))(?:公众号|群|号码?|账号|帐号|同号|联系|咨询|我|加)*\s*(?:是|为|:|：|\(|（|搜)?\s*"
-    rf"(?P<secret>[A-Za-z][A-Za-z0-9_\-]{{5,19}}|\d{{5,11}}{_AMOUNT})(?![A-Za-z0-9_\-])",
+    r"(?:微信|薇信|威信|徽信|卫星(?=号|:)|加\s?卫星|[加+]\s?v(?=[\s:])|(?<![A-Za-z])(?:v信|vx|v\+|wx|wechat|weixin))"
+    r"(?:公众号|群|号码?|账号|帐号|同号|联系|咨询|我|加)*\s*(?:是|为|:|：|\(|（|搜)?\s*"
+    rf"(?P<secret>[A-Za-z][A-Za-z0-9_\-]{{5,19}}|\d{{5,11}}{AMOUNT})(?![A-Za-z0-9_\-])",
     re.I,
 )
 _PLATE = re.compile(
@@ -74,7 +56,6 @@ _ADDRESS = re.compile(
     rf"|{_PLACE}{{1,8}}?(?:小区|花园|家园|公寓|大厦|新村|苑){_DOOR}{{2,}}"
     rf"|{_PLACE}{{1,8}}?(?:村|屯|社区|庄)(?:{_PLACE}{{0,6}}?{_NUMBER}组)?{_NUMBER}号(?!楼|文|线|地块|令))"
 )
-_PUBLIC_LINES = frozenset(("95", "96", "12", "11"))
 
 
 @dataclass(frozen=True, order=True)
@@ -88,14 +69,16 @@ class Found:
 
 def find(text: str) -> list[Found]:
     """All personal data of a text, in order, not overlapping."""
-    plain = text.translate(_WIDE)  # one character for one, so that positions stay
+    plain = text.translate(WIDE)  # one character for one, so that positions stay
     found: list[Found] = []
+    taken = [match.span() for match in DOCKET.finditer(plain)]
     for name, kind in KINDS.items():
         if not _HINTS[name].search(text):
             continue
         for start, end in kind.search(plain):
-            if all(end <= other.start or other.end <= start for other in found):
+            if all(end <= first or last <= start for first, last in taken):
                 found.append(Found(start, end, name))
+                taken.append((start, end))
     return sorted(found)
 
 
@@ -150,21 +133,14 @@ def _luhn(digits: str) -> bool:
     return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
 
 
-def _phones(text: str) -> Iterator[tuple[int, int]]:
-    for pattern in (_MOBILE, _LANDLINE):
-        yield from (match.span() for match in pattern.finditer(text))
-    yield from (match.span("secret") for match in _CALLED.finditer(text) if match["secret"][:2] not in _PUBLIC_LINES)
-    yield from (match.span() for match in _SPOKEN_MOBILE.finditer(text))
-
-
-def _secrets(pattern: re.Pattern[str]) -> Callable[[str], Iterator[tuple[int, int]]]:
+def _secrets(pattern: re.Pattern[str]) -> Search:
     def search(text: str) -> Iterator[tuple[int, int]]:
         yield from (match.span("secret") for match in pattern.finditer(text))
 
     return search
 
 
-def _spans(pattern: re.Pattern[str]) -> Callable[[str], Iterator[tuple[int, int]]]:
+def _spans(pattern: re.Pattern[str]) -> Search:
     def search(text: str) -> Iterator[tuple[int, int]]:
         yield from (match.span() for match in pattern.finditer(text))
 
@@ -177,22 +153,17 @@ class Kind:
 
     mask: str
     hint: str
-    search: Callable[[str], Iterator[tuple[int, int]]]
-
-
-def _run(digits: int) -> str:
-    """A hint: so many digits with at most three signs between them."""
-    return rf"(?:[0-9０-９][ \-－—–·.　]{{0,3}}){{{digits}}}"
+    search: Search
 
 
 # In this order: what an earlier kind takes, a later one leaves alone.
 KINDS: dict[str, Kind] = {
-    "email": Kind("[邮箱]", r"[@＠]", _spans(_EMAIL)),
-    "wechat": Kind("[微信号]", r"(?i)[微薇威徽]信|[vｖ][信xｘ+＋]|wx|wechat|weixin", _secrets(_WECHAT)),
-    "qq": Kind("[QQ号]", r"[qQｑＱ]|扣扣|企鹅|财付通", _secrets(_QQ)),
-    "id_card": Kind("[身份证号]", _run(14), _id_cards),
-    "bank_card": Kind("[银行卡号]", _run(13), _bank_cards),
-    "phone": Kind("[电话]", rf"{_run(7)}|(?:[零〇○一二三四五六七八九幺][ \-－—–·.　]{{0,3}}){{11}}", _phones),
+    "email": Kind("[邮箱]", r"[@＠#＃]|[(（\[［【]\s?[aAａＡ][tTｔＴ]", _spans(_EMAIL)),
+    "wechat": Kind("[微信号]", r"(?i)[微薇威徽]信|卫星|[加+＋]\s?[vｖ]|[vｖ][信xｘ+＋]|wx|wechat|weixin", _secrets(_WECHAT)),
+    "qq": Kind("[QQ号]", r"[qQｑＱ]|扣扣|企鹅|财付通", spelled(_secrets(_QQ))),
+    "id_card": Kind("[身份证号]", run(14), _id_cards),
+    "bank_card": Kind("[银行卡号]", run(13), _bank_cards),
+    "phone": Kind("[电话]", phones.HINT, spelled(phones.search)),
     "plate": Kind("[车牌号]", r"[A-ZＡ-Ｚ][·•\-. ]?[A-Z0-9Ａ-Ｚ０-９]{4}", _spans(_PLATE)),
     "address": Kind(
         "[地址]",

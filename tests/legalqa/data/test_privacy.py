@@ -70,3 +70,10 @@ def test_spoken_number_in_groups_is_masked_in_texts_and_columns() -> None:
         text = f"打{number}找我"
         assert privacy.mask(text) == "打[电话]找我"
         assert privacy.mask_column(pd.Series([text]), ["phone"])[0].tolist() == ["打[电话]找我"]
+
+
+def test_case_number_of_eleven_digits_stays_to_the_letter_and_a_phone_called_number_does_not() -> None:
+    for kind in ("民初", "刑终", "执", "破", "行申", "民初字第", "执恢"):
+        text = f"（2021）京0101{kind}13800138000号"
+        assert privacy.mask(text) == text
+    assert privacy.mask("当初13800138000号打来过") == "当初[电话]号打来过"
