@@ -46,7 +46,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Scores:
-    """Probabilities: that each article bears on the question, that each past answer does, that the question is one of law."""
+    """Probabilities: that each article bears on the question, that each past answer is worth quoting, that it is one of law."""
 
     articles: Vector
     answers: Vector
@@ -100,7 +100,7 @@ class Evidence:
         found = self.features(question)
         return Scores(
             probabilities(self.weights.article, found.article),
-            probabilities(self.weights.answer, found.answer),
+            probabilities(self.weights.quoted, found.answer),
             float(probabilities(self.weights.law, found.law)[0]),
         )
 

@@ -3,6 +3,9 @@
 Those of articles and past answers on the train part of LeCoQA (oneal2000/LeCoQA, MIT: 1,097 questions with articles in force
 that answer them; never on its test part), those of the question itself on 180 questions of law and of other things written for
 this project. Two sets: with vectors of meaning, and for words alone.
+
+``quoted`` is set by hand. With the learnt ``answer`` in its place two of three passages in a model's prompt are past answers
+instead of one of seven, and the sentences that cite say less often what the article says (docs/results.md).
 """
 
 from dataclasses import dataclass
@@ -17,22 +20,26 @@ class Weights:
     """``article``: of the words that an article shares with the question, words of the law for what the question says, past
     questions near in words and near in meaning whose answers cite it, its own meaning, past answers that cite its chapter, its
     law, a law that is asked about every day, every day or often. ``answer``: of a past question's and its answer's words, the
-    past question's meaning. ``law``: of the nearest meaning in the whole collection, the best words. Each ends with a constant.
+    past question's meaning, as to whether it cites the right law; ``quoted``: of the same, as to whether it is worth quoting
+    beside articles. ``law``: of the nearest meaning in the whole collection, the best words. Each ends with a constant.
     """
 
     article: tuple[float, float, float, float, float, float, float, float, float, float]
     answer: tuple[float, float, float]
+    quoted: tuple[float, float, float]
     law: tuple[float, float, float]
 
 
 WITH_MEANING = Weights(
     article=(12.76, 4.41, 3.17, 0.0, 9.64, 1.54, 1.32, 0.56, 1.54, -9.0),
     answer=(1.81, 6.01, -5.21),
+    quoted=(8.0, 4.0, -6.4),
     law=(145.29, 10.72, -131.08),
 )
 WORDS_ONLY = Weights(
     article=(21.26, 2.71, 4.71, 0.0, 0.0, 3.05, 2.43, 0.33, 1.75, -9.0),
     answer=(11.05, 0.0, -3.97),
+    quoted=(8.0, 0.0, -4.0),
     law=(0.0, 24.09, -3.8),
 )
 
