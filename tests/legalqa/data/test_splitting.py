@@ -125,3 +125,13 @@ def test_split_that_the_hash_leaves_empty_is_refused_with_the_numbers() -> None:
     with pytest.raises(UserError, match="none of 4 question groups falls into"):
         require_filled(place(_names(4), _params(exact_below=0)))
     require_filled(place(_names(4), _params()))
+
+
+def test_benchmark_question_is_found_in_the_title_or_the_question_alone_but_no_short_title_is_one() -> None:
+    rows = [
+        *CLEAN,
+        ("离婚纠纷\n丈夫转移了财产，还能追回来吗？", "d", "train"),
+        ("借款没有借条能起诉吗？\n只有转账。", "e", "train"),
+    ]
+    asked = ["丈夫转移了财产还能追回来吗", "借款没有借条，能起诉吗？", "离婚纠纷", "只有转账"]
+    assert leakage(_frame(rows), {"exam": asked}, _params())["benchmarks"] == {"exam": 2}
