@@ -6,7 +6,7 @@ from legalqa.data import choosing, converting, pictures
 from legalqa.data.memory import frugal
 from legalqa.data.reading import read_table
 from legalqa.data.validation import require_passed
-from legalqa.files import read_json, write_json, write_text
+from legalqa.files import write_json, write_text
 from legalqa.params import ConvertParams, DataParams, load_params
 from legalqa.records import write_jsonl
 from legalqa.stage import stage
@@ -20,7 +20,7 @@ CONFLICTS = 100  # examples in ledger.json
 def main(data: DataParams, params: ConvertParams) -> None:
     """Clean, mask, screen, choose, group; write the conversations and the fate of every record."""
     table = read_table(data)
-    require_passed(read_json(SUMMARY), table)
+    require_passed(SUMMARY, table)
     choosing.require_best(table.frame, params.replies, table.tells_best)
 
     ledger = converting.opened(table)

@@ -192,7 +192,9 @@ def _outcome(number: int, rule: Expectation, item: Any) -> Outcome:
         return Outcome(number, rule, "error", 0, 0, [], _exception(item.exception_info))
     records = sorted(record for part in found.get("unexpected_index_list") or [] for record in part["record"])
     failing = int(found.get("unexpected_count", 0 if item.success else 1))
-    return Outcome(number, rule, "passed" if item.success else "failed", int(found.get("element_count", 1)), failing, records)
+    observed = str(found["observed_value"]) if "observed_value" in found and not item.success else ""
+    status = "passed" if item.success else "failed"
+    return Outcome(number, rule, status, int(found.get("element_count", 1)), failing, records, observed=observed)
 
 
 def _exception(info: dict[str, Any]) -> str:

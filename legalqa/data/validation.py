@@ -3,9 +3,11 @@
 import csv
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from legalqa.data.reading import Table
+from legalqa.files import read_json
 from legalqa.params import Expectation
 from legalqa.problems import Problem, UserError
 
@@ -24,6 +26,7 @@ class Outcome:
     failing: int
     records: list[int]
     error: str = ""
+    observed: str = ""  # of a rule about the whole table: what it saw
 
     @property
     def column(self) -> str:
@@ -69,7 +72,8 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
         "records": outcome.records[:MAX_RECORDS],
         "more": max(len(outcome.records) - MAX_RECORDS, 0),
     }
-    return entry | ({"error": outcome.error} if outcome.error else {})
+    more = {"error": outcome.error, "observed": outcome.observed}
+    return entry | {name: value for name, value in more.items() if value}
 
 
 def blocking(outcomes: list[Outcome]) -> list[Outcome]:
@@ -107,6 +111,10 @@ def _problem(outcome: Outcome, source: str) -> Problem:
     rule = f"{source}: rule {outcome.rule}, {outcome.expectation.type} on {outcome.column or 'the table'}"
     if outcome.status == "error":
         return Problem(rule, f"could not be run: {outcome.error}", fix="mend the rule in params.yaml")
+    if outcome.observed:
+        limits = {name: value for name, value in outcome.expectation.arguments().items() if name not in ("column", "mostly")}
+        expected = ", ".join(f"{name} {value}" for name, value in limits.items())
+        return Problem(rule, f"observed {outcome.observed}", expected, "mend the file, or the rule in params.yaml")
     allowed = outcome.expectation.arguments().get("mostly", 1)
     found = f"{outcome.failing} of {outcome.checked} records fail{numbers(outcome.records)}"
     return Problem(rule, found, f"{allowed:.4g} of the records to pass", "mend the records, or allow more with `mostly`")
@@ -139,21 +147,21 @@ def told(summary: dict[str, Any]) -> str:
             column = entry["arguments"].get("column") or ", ".join(entry["arguments"].get("column_list", []))
             mark = entry["severity"] if entry["status"] == "failed" else "within mostly"
             count = f"{entry['failing']} of {entry['checked']}{numbers(entry['records'])}"
-            lines.append(f"  {mark}: {entry['expectation']} on {column}: {count}")
+            found = f"observed {entry['observed']}" if "observed" in entry else count
+            lines.append(f"  {mark}: {entry['expectation']} on {column or 'the table'}: {found}")
     return "\n".join(lines)
 
 
-def require_passed(summary: dict[str, Any], table: Table) -> None:
-    """Raise UserError unless validate let exactly this file pass."""
-    if not summary["success"]:
-        raise UserError(
-            Problem(
-                "reports/validate/summary.json",
-                "validation failed",
-                fix="see reports/validate/report.html, then run validate again",
-            )
-        )
-    if summary["source"]["sha256"] != table.sha256:
-        raise UserError(
-            Problem("reports/validate/summary.json", "is about another file or an older one", fix="run validate again")
-        )
+def require_passed(path: Path, table: Table) -> None:
+    """Raise UserError unless the summary at ``path`` is whole and says that validate let exactly this file pass."""
+    try:
+        told = read_json(path)
+        success, digest = told["success"], told["source"]["sha256"]
+    except (ValueError, KeyError, TypeError):
+        found = "is damaged: no summary of a validation can be read from it"
+        raise UserError(Problem(str(path), found, fix="run validate again: dvc repro -f validate")) from None
+    if not success:
+        fix = "see reports/validate/report.html, then run validate again"
+        raise UserError(Problem(str(path), "validation failed", fix=fix))
+    if digest != table.sha256:
+        raise UserError(Problem(str(path), "is about another file or an older one", fix="run validate again"))

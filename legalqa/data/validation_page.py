@@ -58,7 +58,7 @@ def _row(entry: dict[str, Any], frame: pd.DataFrame) -> str:
         escape(columns or "table"),
         entry["severity"],
         f'<span class="{entry["status"]}">{entry["status"]}</span>',
-        f"{entry['failing']} of {entry['checked']}{bar}",
+        f"observed {escape(entry['observed'])}" if "observed" in entry else f"{entry['failing']} of {entry['checked']}{bar}",
         escape(entry.get("error", "")) or _examples(entry, columns, frame),
     ]
     named = [f'<td data-name="{name}">{cell}</td>' for name, cell in zip(HEAD, cells, strict=True)]

@@ -179,3 +179,11 @@ def test_what_was_not_validated_is_refused(run: Runner) -> None:
 def test_nothing_left_is_said_with_the_reasons(run: Runner) -> None:
     with pytest.raises(UserError, match=r"no conversation is left of 2 records .*empty_advice 2"):
         run([("甲怎么办？", "", "建议咨询当地律师。", 1), ("乙怎么办？", "", "视具体情况而定。", 1)])
+
+
+@pytest.mark.parametrize("content", ["{cut", "[]", '{"success": true}'])
+def test_damaged_summary_is_one_message(run: Runner, content: str) -> None:
+    run("\n".join(lines(8)))
+    Path("reports/validate/summary.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=r"summary\.json: is damaged.*dvc repro -f validate"):
+        stages.convert.main(DataParams(source="qa.csv"), SHIPPED.convert)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from legalqa.data.expectations import check_suite, data_docs, run_suite
-from legalqa.data.validation import Outcome, blocking
+from legalqa.data.validation import Outcome, blocking, require
 from legalqa.params import Expectation
 from legalqa.problems import UserError
 
@@ -113,3 +113,10 @@ def test_rule_without_figures_and_rule_with_a_condition_on_another_column_run() 
     outcomes, _ = run_suite(frame, [Expectation.model_validate(rule) for rule in rules])
     assert [outcome.status for outcome in outcomes] == ["passed", "failed"]
     assert outcomes[1].records == [2]
+
+
+def test_rule_about_the_whole_table_tells_what_it_saw_and_what_was_expected() -> None:
+    rule = _rule("expect_table_row_count_to_be_between", min_value=100)
+    outcome = _one(_column(["可以"] * 35), rule)
+    with pytest.raises(UserError, match="on the table: observed 35; expected min_value 100"):
+        require([outcome], "qa.csv")
