@@ -25,7 +25,7 @@ Cell = str | NotText | None  # None: the field is not there
 
 
 class Row(NamedTuple):
-    """One data record: its number (first = 1), the physical line it starts on, its cells, or its trouble."""
+    """One data record: its number (first = 1), the physical line it starts on (0: none is known), its cells, or its trouble."""
 
     record: int
     line: int
@@ -91,7 +91,7 @@ def read_rows(lines: Iterable[str], delimiter: str, is_record: RecordTest) -> It
         width = len(header)
         if not trouble and len(cells) != width:
             trouble = f"has {len(cells)} fields, the header {width}"
-        elif record and cells and (cells == header or [cells[0].lstrip("\ufeff"), *cells[1:]] == header):
+        elif record and (cells == header or (cells and cells[0].startswith("\ufeff") and _unmarked(cells) == header)):
             trouble = "repeats the header, as when two files were joined"
         taken = len(source.taken)
         if not trouble and taken > 1 and _swallowed(source.taken, delimiter, width, is_record):
@@ -102,6 +102,10 @@ def read_rows(lines: Iterable[str], delimiter: str, is_record: RecordTest) -> It
                 f"a quote opened here is not closed before line {start + taken - 1}; the lines between would become one field"
             )
         yield Row(record, start, cells, trouble)
+
+
+def _unmarked(cells: list[str]) -> list[str]:
+    return [cells[0].lstrip("\ufeff"), *cells[1:]]
 
 
 def _is_blank(cells: list[str]) -> bool:

@@ -6,6 +6,10 @@ from typing import IO
 from legalqa.problems import Problem, UserError
 
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+WIDE = {  # no export needs UTF-32; its first two bytes pass for a mark of UTF-16
+    codecs.BOM_UTF32_LE: "UTF-32 (little endian)",
+    codecs.BOM_UTF32_BE: "UTF-32 (big endian)",
+}
 BINARY = {  # what files of another kind begin with
     b"PK\x03\x04": "a ZIP archive or an Excel workbook (.xlsx)",
     b"\xd0\xcf\x11\xe0": "an old Excel or Word file (.xls, .doc)",
@@ -55,6 +59,9 @@ def detect(stream: IO[bytes], where: str, declared: str) -> str:
             raise UserError(
                 Problem(where, f"is {kind}, not text", "text", "export it as CSV in UTF-8, or give it its right name")
             )
+    for mark, kind in WIDE.items():
+        if head.startswith(mark):
+            raise UserError(Problem(where, f"is {kind}", "UTF-8, GB18030 or UTF-16", "export it again as UTF-8"))
     for mark, name in BOMS:
         if head.startswith(mark):
             if failure := _failure(stream, name):

@@ -36,11 +36,16 @@ def read_jsonl(lines: Iterable[str], where: str) -> Iterator[Row]:
 
 
 def read_array(text: str, where: str) -> Iterator[Row]:
-    """Yield the field names as record 0, then the objects of one JSON array; one-element lists around an object are opened."""
+    """Yield the field names as record 0, then the objects of one JSON array; one-element lists around an object are opened.
+
+    The parser does not tell lines, so the line of each record is 0: unknown.
+    """
     try:
         items = _loads(text)
     except ValueError as error:
-        raise UserError(Problem(where, f"not JSON: {error}")) from None
+        lines = "Extra data" in str(error)  # a whole value, and another one after it
+        fix = "it looks like JSON Lines: name it .jsonl" if lines else "mend it there, or write it again"
+        raise UserError(Problem(where, f"not JSON: {error}", "one array of objects", fix)) from None
     if not isinstance(items, list):
         raise UserError(
             Problem(where, f"holds one {type(items).__name__}", "an array of objects", "or use JSON Lines (.jsonl)")
@@ -49,12 +54,12 @@ def read_array(text: str, where: str) -> Iterator[Row]:
     for record, item in enumerate(items, start=1):
         entry = item[0] if isinstance(item, list) and len(item) == 1 else item
         if not isinstance(entry, dict):
-            yield Row(record, record, [], f"is a {type(entry).__name__}, not an object")
+            yield Row(record, 0, [], f"is a {type(entry).__name__}, not an object")
             continue
         if not header:
             header = [str(key) for key in entry]
             yield Row(0, 0, header)
-        yield _cells(entry, header, record, record)
+        yield _cells(entry, header, record, 0)
 
 
 def _first_object(line: str, where: str, number: int) -> dict[str, Any]:
@@ -69,7 +74,8 @@ def _first_object(line: str, where: str, number: int) -> dict[str, Any]:
             ) from None
         raise UserError(Problem(f"{where} line {number}", _json_trouble(line, error), "one JSON object a line")) from None
     if not isinstance(value, dict):
-        raise UserError(Problem(f"{where} line {number}", f"a {type(value).__name__}", "one JSON object a line"))
+        fix = "it looks like a JSON array: name it .json" if isinstance(value, list) else "write each record as an object"
+        raise UserError(Problem(f"{where} line {number}", f"a {type(value).__name__}", "one JSON object a line", fix))
     return value
 
 

@@ -129,6 +129,9 @@ def _rows(path: Path, params: DataParams) -> tuple[str, str, Iterator[Row]]:
     first = next((line for line in _lines(path, encoding) if line.strip()), "")
     if not first:
         raise UserError(Problem(str(path), "the file holds only blank lines", "a header and records"))
+    if first.lower().startswith("sep="):
+        fix = "delete that line; the delimiter is found by itself, or named in data.delimiter"
+        raise UserError(Problem(f"{path} line 1", "Excel's line 'sep=' stands before the header", "the header", fix))
     delimiter = params.delimiter
     if delimiter == "auto":
         delimiter = csv_rows.guess_delimiter(first, lambda header: columns.score(params.columns, header))
@@ -151,7 +154,8 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise UserError(Problem(str(path), f"not a Parquet file: {error}")) from None
+        fix = "copy or export it again, or give it its right name"
+        raise UserError(Problem(str(path), f"not a whole Parquet file: {error}", "Parquet", fix)) from None
     yield Row(0, 0, file.schema_arrow.names)
     record = 0
     batches = file.iter_batches(CHUNK)
@@ -166,7 +170,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
             return
         for cells in zip(*columns_, strict=True):
             record += 1
-            yield Row(record, record, cells)
+            yield Row(record, 0, cells)  # Parquet has no lines
 
 
 def _record_test(params: DataParams, header: Row) -> "csv_rows.RecordTest":
@@ -259,6 +263,6 @@ class _Builder:
 def _listed(bad: list[BadRecord], path: Path) -> list[Problem]:
     """The first broken records, and how many more there are."""
     fix = "mend the line, or set data.bad_records: drop to leave such records out and count them"
-    problems = [Problem(f"{path} line {b.line}, record {b.record}", b.trouble) for b in bad[:SHOWN]]
+    problems = [Problem(f"{path}{f' line {b.line},' if b.line else ''} record {b.record}", b.trouble) for b in bad[:SHOWN]]
     more = f"and {len(bad) - SHOWN} more" if len(bad) > SHOWN else f"{len(bad)} in all"
     return [*problems, Problem(str(path), more, fix=fix)]

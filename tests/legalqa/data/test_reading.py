@@ -370,3 +370,27 @@ def test_damaged_parquet_and_dates_that_python_lacks_are_refused_with_the_file(r
     pq.write_table(table.append_column("at", pa.array([2**62] * 500, pa.timestamp("us"))), late)
     with pytest.raises(UserError, match=r"qa\.parquet: can't be read after record 0"):
         read(late.getvalue(), "qa.parquet", columns)
+
+
+RECORD = '{"title": "问", "question": "", "reply": "答", "is_best": 1}'
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "fix"),
+    [
+        (f"{RECORD}\n{RECORD}\n", "qa.json", "name it .jsonl"),
+        (f"[{RECORD}, {RECORD}]", "qa.jsonl", "name it .json"),
+        (b"abcdefgh" * 4, "qa.parquet", "not a whole Parquet file"),
+        (b"PAR1" + bytes(40), "qa.parquet", "copy or export it again"),
+        (TEXT.encode("utf-32"), "qa.csv", "is UTF-32"),
+        ("sep=;\n" + TEXT.replace(",", ";"), "qa.csv", "delete that line"),
+    ],
+)
+def test_message_says_what_to_do(read: Reader, content: str | bytes, name: str, fix: str) -> None:
+    assert fix in _refused(read, content, name=name)
+
+
+def test_records_of_an_array_have_no_line_rather_than_a_wrong_one(read: Reader) -> None:
+    said = _refused(read, f"[\n{RECORD},\n\n3]", name="qa.json")
+    assert "qa.json record 2: is a int" in said
+    assert "line" not in said.splitlines()[1]
