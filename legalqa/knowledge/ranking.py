@@ -4,8 +4,9 @@ Those of articles and past answers on the train part of LeCoQA (oneal2000/LeCoQA
 that answer them; never on its test part), those of the question itself on 180 questions of law and of other things written for
 this project. Two sets: with vectors of meaning, and for words alone.
 
-``quoted`` is set by hand. With the learnt ``answer`` in its place two of three passages in a model's prompt are past answers
-instead of one of seven, and the sentences that cite say less often what the article says (docs/results.md).
+``quoted`` is ``answer`` for words alone, and set by hand with meaning: with the learnt ``answer`` in its place two of three
+passages in a model's prompt are past answers instead of one of seven, and the sentences that cite say less often what the
+article says (docs/results.md).
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ WITH_MEANING = Weights(
 WORDS_ONLY = Weights(
     article=(21.26, 2.71, 4.71, 0.0, 0.0, 3.05, 2.43, 0.33, 1.75, -9.0),
     answer=(11.05, 0.0, -3.97),
-    quoted=(8.0, 0.0, -4.0),
+    quoted=(11.05, 0.0, -3.97),
     law=(0.0, 24.09, -3.8),
 )
 
