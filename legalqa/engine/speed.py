@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 RATE_MEMORY = 0.9  # of the averages of speed
-STEP_MEMORY = 0.7  # of that of a step's seconds, which has to show within a few steps that something is wrong
+STEP_MEMORY = 0.5  # of that of a step's seconds: one that takes ten times as long has to show at once
 
 
 @dataclass

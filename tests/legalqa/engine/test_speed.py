@@ -39,8 +39,8 @@ def test_prompts_of_any_length_are_no_slowness(speed: Speed) -> None:
 
 
 @pytest.mark.parametrize("prompts", [(0,), (60,), (20, 300), (512,)])
-def test_ten_times_slower_shows_within_six_steps(speed: Speed, prompts: tuple[int, ...]) -> None:
-    for step in range(6):
+def test_ten_times_slower_shows_within_two_steps(speed: Speed, prompts: tuple[int, ...]) -> None:
+    for step in range(2):
         prompt_tokens = prompts[step % len(prompts)]
         speed.measure(prompt_tokens, 8, seconds(prompt_tokens, slowdown=10))
     assert speed.step_s > 5 * STEP_S
