@@ -51,11 +51,12 @@ class Ledger:
         }
 
     def frame(self) -> pd.DataFrame:
-        """record (index), line, fate (kept or dropped), reason, rules (joined by blanks, sorted)."""
+        """record (index), line (null where none is known), fate (kept or dropped), reason, rules (joined by blanks, sorted)."""
         rules = np.full(len(self._frame), "", dtype=object)
         for rule, marks in sorted(self._rules.items()):
             rules[marks] += f"{rule} "
         return self._frame.assign(
+            line=self._frame["line"].astype("Int64").where(self._frame["line"] > 0),
             fate=np.where(self._fate == 0, KEPT, "dropped"),
             reason=np.array(["", *self._fates[1:]], dtype=object)[self._fate],
             rules=[text.rstrip() for text in rules],

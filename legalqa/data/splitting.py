@@ -114,7 +114,7 @@ def leakage(frame: pd.DataFrame, benchmarks: dict[str, list[str]], params: Split
     splits = frame["split"].to_numpy()
     apart = pairs[splits[pairs["left"].to_numpy()] != splits[pairs["right"].to_numpy()]]
     records = frame["record"].to_numpy()
-    held = _held(frame["question"], asked)
+    held = _held(frame["question"], asked) if benchmarks else set()
     return {
         "threshold": params.leak_threshold,
         "groups_in_two_splits": sorted(crossing.index[crossing > 1])[:100],

@@ -87,11 +87,11 @@ def rejected_csv(table: Table, outcomes: list[Outcome]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["record", "line", "severity", "rule", "column", "what"])
-    writer.writerows([bad.record, bad.line, "critical", "", "", bad.trouble] for bad in table.bad)
+    writer.writerows([bad.record, bad.line or "", "critical", "", "", bad.trouble] for bad in table.bad)
     for outcome in outcomes:
         lines = table.frame["line"].loc[outcome.records].tolist()
         tail = [outcome.expectation.severity, outcome.rule, outcome.column, outcome.expectation.type]
-        writer.writerows([record, line, *tail] for record, line in zip(outcome.records, lines, strict=True))
+        writer.writerows([record, line or "", *tail] for record, line in zip(outcome.records, lines, strict=True))
     return out.getvalue()
 
 

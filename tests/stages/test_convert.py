@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 import stages.convert
+import stages.split
 import stages.validate
 from legalqa.files import read_json
-from legalqa.params import DataParams, Params, load_params
+from legalqa.params import Columns, DataParams, Params, load_params
 from legalqa.problems import UserError
 from legalqa.records import Conversation, read_jsonl
 from tests.legalqa.data.conftest import lines
@@ -187,3 +188,26 @@ def test_damaged_summary_is_one_message(run: Runner, content: str) -> None:
     Path("reports/validate/summary.json").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=r"summary\.json: is damaged.*dvc repro -f validate"):
         stages.convert.main(DataParams(source="qa.csv"), SHIPPED.convert)
+
+
+def test_a_set_of_two_columns_goes_through_all_three_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [line.split(",") for line in lines(32)]
+    pd.DataFrame([(row[0], row[2]) for row in rows[1:]], columns=["question", "reply"]).to_json("qa.json", orient="records")
+    data = DataParams(source="qa.json", columns=Columns(title=None, is_best=None))
+    about_two = [
+        rule
+        for rule in SHIPPED.validate_.expectations
+        if rule.arguments().get("column") in ("prompt", "question", "reply") and rule.severity == "critical"
+    ]
+    stages.validate.main(data, SHIPPED.validate_.model_copy(update={"expectations": about_two}))
+    stages.convert.main(data, SHIPPED.convert)
+    assert len(read_jsonl("data/conversations.jsonl")) == 32
+    assert pd.read_csv("reports/convert/ledger.csv")["line"].isna().all()
+    loose = SHIPPED.split.model_copy(update={"leak_threshold": 1.0})
+    stages.split.main(loose)
+    names = [f"data/splits/{name}.jsonl" for name in ("train", "dev", "test")]
+    first = {name: Path(name).read_bytes() for name in names}
+    assert sum(text.count(b"\n") for text in first.values()) == 32
+    stages.split.main(loose)
+    assert {name: Path(name).read_bytes() for name in names} == first

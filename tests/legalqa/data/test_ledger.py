@@ -35,3 +35,7 @@ def test_what_does_not_add_up_is_an_error() -> None:
         ledger.check(kept=2)
     with pytest.raises(ValueError, match="dropped twice"):
         ledger.drop([1], "advertising")
+
+
+def test_a_line_that_is_not_known_is_null_not_a_number() -> None:
+    assert Ledger([1, 2], [0, 3]).frame()["line"].fillna(-1).tolist() == [-1, 3]
