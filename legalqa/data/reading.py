@@ -44,7 +44,8 @@ class Table:
     """What a file holds.
 
     ``frame`` is indexed by record number (first = 1, broken records left out) and has the columns line (0: unknown),
-    title, question, reply, is_best (text; empty cells are null) and best (boolean; null where is_best does not read as yes or no).
+    title, question, reply, is_best (text; empty cells are null) and best (boolean; null where is_best
+    does not read as yes or no).
     """
 
     frame: pd.DataFrame
