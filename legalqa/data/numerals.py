@@ -8,7 +8,9 @@ Search = Callable[[str], Iterator[tuple[int, int]]]  # a text -> the spans of wh
 WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord("　"): " ", ord("—"): "-", ord("–"): "-", ord("－"): "-"}
 CHINESE = "零〇○一二三四五六七八九幺壹贰叁肆伍陆柒捌玖"
 _DIGIT = dict(zip(map(ord, CHINESE), "0001234567891123456789", strict=True))
-_NO_DIGIT = re.compile(r"一(?=[直个起定样般下次边些共切旦])")  # the end of a number may touch the word 一直
+_NO_DIGIT = re.compile(  # the end of a number may touch the word 一直; between two amounts 一 is a dash: 13000一15000
+    r"一(?=[直个起定样般下次边些共切旦])|(?:(?<=[0-9]{4})|(?<=[0-9]{4} ))一(?= ?[0-9]{4})"
+)
 
 GAP = r"[ \-·.]{0,2}"  # what people put between any two digits of a number
 SPACED = r" {0,2}[\-·./_]{0,2} {0,2}"  # and between its groups

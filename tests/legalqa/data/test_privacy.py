@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from legalqa.data import privacy
 from legalqa.data.cells import matches
@@ -77,3 +78,13 @@ def test_case_number_of_eleven_digits_stays_to_the_letter_and_a_phone_called_num
         text = f"（2021）京0101{kind}13800138000号"
         assert privacy.mask(text) == text
     assert privacy.mask("当初13800138000号打来过") == "当初[电话]号打来过"
+
+
+@pytest.mark.parametrize("pay", ["月薪13000一15000左右", "工资15000一16000不等", "利息13500一18000", "月薪13000 一 15000"])
+def test_one_as_a_dash_between_two_amounts_is_no_digit(pay: str) -> None:
+    assert privacy.mask(pay) == pay
+
+
+@pytest.mark.parametrize("number", ["一3九零0零0三4五6", "13八00138000", "一三八零零一三八零零零"])
+def test_mixed_digits_of_a_phone_are_masked_all_the_same(number: str) -> None:
+    assert privacy.mask(f"打{number}找我") == "打[电话]找我"
