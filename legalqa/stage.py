@@ -1,6 +1,7 @@
 """What every stage has around its main: the clock, one message instead of a traceback, an exit code that tells the truth."""
 
 import os
+import select
 import sys
 import time
 import warnings
@@ -37,11 +38,10 @@ def stage(name: str) -> Iterator[None]:
         print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
     except UserError as error:
         sys.exit(f"\n{name} stopped.\n{error}")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
-        print(f"{name} stopped: nobody reads its output any more", file=sys.stderr)
-        sys.exit(NO_READER)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            print(f"{name} stopped: nobody reads its output any more", file=sys.stderr)
+            sys.exit(NO_READER)
         sys.exit(f"\n{name} stopped.\n{error.filename or 'operating system'}: {error.strerror or error}")
     except MemoryError:
         sys.exit(f"\n{name} stopped.\nnot enough memory: close other programs, or see what training needs: make plan")
@@ -54,6 +54,16 @@ def stage(name: str) -> Iterator[None]:
             raise
         message = " ".join(str(error).split())
         sys.exit(f"\n{name} stopped.\n{type(error).__name__}: {message}\n{fix}")
+
+
+def _nobody_reads() -> bool:
+    """Whether it is our own output that is closed; then Python must not try once more when it ends."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    closed = any(event & select.POLLERR for _, event in output.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return closed
 
 
 def _package(kind: type) -> str:

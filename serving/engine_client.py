@@ -167,7 +167,8 @@ class EngineClient:
             self._misses = 0
             if not self._stuck:
                 self._silent_s = 0.0
-            self._pace.heard(self._status.health.step_s)
+            health = self._status.health
+            self._pace.heard(health.step_s, busy=health.running > 0)
             if self._status.state == "failed" and before.state != "failed":
                 log.error("engine: %s", self._status.problem)
         except (httpx.HTTPError, ValidationError) as error:

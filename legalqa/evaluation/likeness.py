@@ -1,7 +1,7 @@
-"""What it costs to replace one Chinese character by another: from the tables beside LawBench's own scorer, and from its readings.
+"""What it costs to replace one Chinese character by another: from the tables beside LawBench's scorer, and from its readings.
 
-The tables are not part of this project: LawBench's repository has them in evaluation/utils/data. The readings are pypinyin's, as
-there; those of LawBench's char_meta.txt are fewer for rare characters, and leave some published scores in the second decimal.
+The tables are not part of this project: LawBench's repository has them in evaluation/utils/data. The readings are pypinyin's,
+as there; those of LawBench's char_meta.txt are fewer for rare characters, and miss some published scores by a second decimal.
 """
 
 from collections.abc import Mapping

@@ -11,7 +11,7 @@ from legalqa.training.job import Job, Outcome
 from legalqa.training.packing import Samples
 
 _LIBRARY = Path(legalqa.__file__).parent
-_BESIDES = ("curves.py", "fits.py", "plan.py", "shapes.py")  # they foretell or show a training
+_BESIDES = ("curves.py", "fits.py", "plan.py")  # they foretell or show a training
 CODE = [
     *(path for path in sorted((_LIBRARY / "training").glob("*.py")) if path.name not in _BESIDES),
     *(_LIBRARY / name for name in ("prompt.py", "templates.py", "records.py")),

@@ -38,7 +38,13 @@ class Shape:
 
     @classmethod
     def from_config(cls, config: dict[str, Any], name: str) -> "Shape":
-        """Read it off a model's configuration."""
+        """Read it off a model's configuration. Raises UserError for one that names its sizes otherwise."""
+        needed = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size", "model_type")
+        if missing := [key for key in needed if key not in config]:
+            found = f"no {', '.join(missing)}"
+            raise UserError(
+                Problem(f"{name}: config.json", found, "a decoder-only transformer with gated MLPs, sizes at the top")
+            )
         heads = config["num_attention_heads"]
         return cls(
             name=name,
@@ -76,7 +82,7 @@ class Shape:
 
     @property
     def head_share(self) -> float:
-        """Work of the head for a token against that of all layers."""
+        """Work of the head for a token against that of all layers (less with gradient_checkpointing)."""
         return self.vocabulary * self.hidden / self.linear_parameters
 
     def trainable(self, params: TrainParams) -> int:

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,7 @@ def _train(job: Job, rank: int) -> Outcome:
     train, dev = Samples.load(job.folder / TRAIN), Samples.load(job.folder / DEV)
     steps = plan_steps(train.lengths, params.batch, params.epochs, params.seed)
     packed = params.layout == "packed"
-    work = train.work(Shape.of(job.base, str(job.base)).head_share)
-    laid = lay_out(steps, train.lengths, world, params.pack_tokens, work)
+    laid = lay_out(steps, train.lengths, world, params.pack_tokens, train.work(_head_share(job.base)))
     learn = MicroBatches(train, laid, rank, world, job.pad_id, packed)
     every = [list(range(len(dev)))]
     judge = MicroBatches(dev, lay_out(every, dev.lengths, world, params.pack_tokens), rank, world, job.pad_id, packed)
@@ -85,6 +85,13 @@ def _train(job: Job, rank: int) -> Outcome:
         raise UserError(Problem("train", found, f"DeepSpeed on, {world} process(es)", "start it by `dvc repro train`"))
     trainer.train(resume_from_checkpoint=str(job.checkpoints.step_folder(job.resume)) if job.resume else None)
     return _outcome(trainer.state, flow.stopped, trainable, sum(learn.tokens[: trainer.state.global_step]))
+
+
+def _head_share(base: Path) -> float:
+    """0 for a base whose sizes are not known: micro-batches then get the same tokens, a matter of speed alone."""
+    with suppress(UserError):
+        return Shape.of(base, str(base)).head_share
+    return 0.0
 
 
 def _arguments(job: Job, steps: int, accumulation: int) -> Any:

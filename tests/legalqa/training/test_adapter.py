@@ -12,7 +12,7 @@ def test_what_shapes_a_training_is_in_its_key_and_what_only_shows_it_is_not() ->
     names = {path.relative_to(ROOT).as_posix() for path in CODE}
     assert {file for file in closure(Path(worker.__file__)) if file.startswith("legalqa/training/")} <= names
     assert {"conf/deepspeed/zero3.json", "legalqa/prompt.py", "legalqa/training/adapter.py"} <= names
-    assert not {f"legalqa/training/{name}.py" for name in ("curves", "fits", "plan", "shapes")} & names
+    assert not {f"legalqa/training/{name}.py" for name in ("curves", "fits", "plan")} & names
 
 
 def test_checkpoints_of_another_training_are_named_and_not_used(make_job: Callable[..., Job]) -> None:

@@ -129,3 +129,8 @@ def test_the_plan_of_a_project(
     assert "data       40 samples, " in said and "about" not in said
     assert "GB a process, measured in two steps (planned: " in said and "tokens/s (measured in two steps)" in said
     assert "verdict    fits" in said and "GLM-130B, 130." in said
+
+
+def test_a_base_that_names_its_sizes_otherwise_is_named() -> None:
+    with pytest.raises(UserError, match="no num_hidden_layers, hidden_size, intermediate_size, num_attention_heads"):
+        Shape.from_config({"n_layer": 2, "n_embd": 8, "vocab_size": 10, "model_type": "gpt2"}, "gpt2")
