@@ -19,9 +19,10 @@ BEFORE = r"(?<![0-9A-Za-z])(?<![0-9][.\-])(?<!第)(?<!¥)(?<!￥)(?<!\$)"
 AFTER = r"(?![0-9A-Za-z])(?!\.[0-9])"
 
 _SIGNS = r"[ \-－—–·./_　．／＿]"
-# The number of a case, a judgment or a certificate: its kind, then digits, then 号.
+# The number of a case, a judgment or a certificate: its kind, then digits, then 号. 字 alone is also the end of 签字 or 几行字.
 DOCKET = re.compile(
-    r"(?:[民刑行商知赔][初终申再监抗辖撤特督催他更保]|[0-9](?:执|破|清|财保|司惩|司救|执[恢异复保监他])|字第?|第) ?"
+    r"(?:[民刑行商知赔][初终申再监抗辖撤特督催他更保]|[0-9](?:执|破|清|财保|司惩|司救|执[恢异复保监他])"
+    r"|(?:[民刑证初终申再监抗执产仲裁]|(?<![一二两几])行)字|(?<![签名写打])字第|[)\]〕证书]第) ?"
     r"[0-9]{5,}(?:-[0-9]+)? ?号(?!码)"
 )
 

@@ -80,6 +80,19 @@ def test_case_number_of_eleven_digits_stays_to_the_letter_and_a_phone_called_num
     assert privacy.mask("当初13800138000号打来过") == "当初[电话]号打来过"
 
 
+@pytest.mark.parametrize("before", ["签字", "名字", "一行字", "写了几个字", "签字第 "])
+def test_phone_after_a_word_that_ends_like_a_docket_is_masked(before: str) -> None:
+    assert privacy.mask(f"{before}13800138000号机主") == f"{before}[电话]号机主"
+
+
+@pytest.mark.parametrize(
+    "kind", ["民字", "行字", "产证字", "海执字第", "京房权证海字第 ", "沪房地浦字（2010）第 ", "房产证第 "]
+)
+def test_numbers_of_old_cases_and_certificates_stay_to_the_letter(kind: str) -> None:
+    text = f"{kind}13800138000号"
+    assert privacy.mask(text) == text
+
+
 @pytest.mark.parametrize("pay", ["月薪13000一15000左右", "工资15000一16000不等", "利息13500一18000", "月薪13000 一 15000"])
 def test_one_as_a_dash_between_two_amounts_is_no_digit(pay: str) -> None:
     assert privacy.mask(pay) == pay
