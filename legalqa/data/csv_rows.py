@@ -10,7 +10,7 @@ csv.field_size_limit(1 << 30)  # a long field is a matter for the length rules, 
 RecordTest = Callable[[list[str]], bool]
 
 DELIMITERS = (",", "\t", ";", "|")
-TWO_COLUMNS, SURE_LINES = 2, 4  # of a file with two columns, so many lines that all look like records show a lost quote
+SURE_LINES = 4  # so many lines of one field that all have the width of a record show a lost quote, where no cell tells
 
 
 class NotText(Enum):
@@ -63,11 +63,13 @@ def guess_delimiter(header: str, score: Callable[[list[str]], int]) -> str:
     return max(DELIMITERS, key=lambda d: (score(found[d]), len(found[d]), -DELIMITERS.index(d)))
 
 
-def read_rows(lines: Iterable[str], delimiter: str, is_record: RecordTest) -> Iterator[Row]:
+def read_rows(lines: Iterable[str], delimiter: str, is_record: RecordTest | None) -> Iterator[Row]:
     """Yield the header as record 0, then every record, in order, the broken ones included.
 
-    ``is_record`` says whether a line by itself reads as a whole record; such lines inside one quoted field mean that its
-    closing quote is lost. Reading then goes on with the next physical line, so that one lost quote costs one record.
+    ``is_record`` says whether a line by itself reads as a whole record, by a cell that tells (None: no cell does); such
+    lines inside one quoted field mean that its closing quote is lost. Reading then goes on with the next physical line, so
+    that one lost quote costs one record. Limit: without such a cell a quote that is lost and closed again within less than
+    four lines reads as a lawful field of several lines, and one whose lines all have the commas of a record as a lost one.
     """
     source = Lines(lines)
     reader = csv.reader(source, delimiter=delimiter, strict=True)
@@ -113,16 +115,16 @@ def _is_blank(cells: list[str]) -> bool:
     return not cells or (len(cells) == 1 and not cells[0].strip("\x1a\ufeff \t\u3000"))
 
 
-def _swallowed(taken: list[str], delimiter: str, width: int, is_record: RecordTest) -> bool:
+def _swallowed(taken: list[str], delimiter: str, width: int, is_record: RecordTest | None) -> bool:
     """Whether the physical lines of one record are records themselves: most of the inner ones, or the first and the last.
 
-    In a file of two columns any line of an answer with one comma looks like a record, so there all of four or more must.
+    Where no cell tells, any line of an answer with enough commas looks like a record, so there all of four or more must.
     """
     inner = [line for line in taken[1:-1] if line.strip()]
+    bare = [line.rstrip("\r\n").replace('"', "").split(delimiter) for line in (taken[0], *inner, taken[-1])]
+    if is_record is None:
+        return len(bare) >= SURE_LINES and all(len(cells) == width for cells in bare)
     whole = sum(is_record(next(csv.reader([line], delimiter=delimiter), [])) for line in inner)
     if whole > 0 and 2 * whole >= len(inner):
         return True
-    bare = [line.rstrip("\r\n").replace('"', "").split(delimiter) for line in (taken[0], *inner, taken[-1])]
-    if width == TWO_COLUMNS:
-        return len(bare) >= SURE_LINES and all(len(cells) == width for cells in bare)
     return is_record(bare[0]) and is_record(bare[-1])

@@ -136,7 +136,7 @@ def _rows(path: Path, params: DataParams) -> tuple[str, str, Iterator[Row]]:
     delimiter = params.delimiter
     if delimiter == "auto":
         delimiter = csv_rows.guess_delimiter(first, lambda header: columns.score(params.columns, header))
-    is_record = _record_test(params, next(iter(csv_rows.read_rows([first], delimiter, lambda _: False))))
+    is_record = _record_test(params, next(iter(csv_rows.read_rows([first], delimiter, None))))
     return encoding, delimiter, csv_rows.read_rows(_lines(path, encoding), delimiter, is_record)
 
 
@@ -174,16 +174,19 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
             yield Row(record, 0, cells)  # Parquet has no lines
 
 
-def _record_test(params: DataParams, header: Row) -> "csv_rows.RecordTest":
-    """Whether a physical line is a whole record: as many cells as the header has, and a readable is_best in its place."""
+def _record_test(params: DataParams, header: Row) -> "csv_rows.RecordTest | None":
+    """Whether a physical line is a whole record: as many cells as the header has, and a readable is_best in its place.
+
+    None for a file without is_best: no other cell tells a record from a line of an answer.
+    """
     names = [columns.fold(str(name)) for name in header.cells]
     best = params.columns.is_best
-    position = names.index(columns.fold(best)) if best is not None and columns.fold(best) in names else None
+    if best is None or columns.fold(best) not in names:
+        return None
+    position = names.index(columns.fold(best))
 
     def is_record(cells: list[str]) -> bool:
-        if len(cells) != len(names):
-            return False
-        return len(names) > 2 if position is None else read_best(cells[position]) is not None
+        return len(cells) == len(names) and read_best(cells[position]) is not None
 
     return is_record
 

@@ -313,7 +313,7 @@ class TestOtherFormats:
         assert "field title holds an object or a list, not text; field reply holds bytes that are not UTF-8" in said
 
 
-@pytest.mark.parametrize(("width", "last"), [(4, 6), (4, 7), (3, 6), (2, 8), (2, 12)])
+@pytest.mark.parametrize(("width", "last"), [(4, 6), (4, 7), (3, 8), (3, 12), (2, 8), (2, 12)])
 def test_a_lost_quote_that_a_later_stray_one_closes_is_named(read: Reader, width: int, last: int) -> None:
     names = ["question", "reply"] if width == 2 else ["title", "question", "reply", "is_best"][:width]
     body = [[f"问{n}", f"答{n}。"] if width == 2 else [f"问{n}", "述", f"答{n}。", "1"][:width] for n in range(15)]
@@ -332,6 +332,12 @@ def test_commas_in_an_answer_of_several_lines_are_no_lost_quote(read: Reader) ->
     columns = Columns(title=None, is_best=None)
     assert read('question,reply\n问什么,"先起诉\n再执行, 不要等"\n', columns=columns).records == 1
     assert read('title,question,reply,is_best\nq,d,"a, b\nsee c, d",1\n').records == 1
+
+
+@pytest.mark.parametrize("answer", ["甲\n乙,丙,丁", "甲\n乙,丙,丁\n戊", "甲\n乙,丙,丁\n戊,己,庚\n辛"])
+def test_lines_of_an_answer_with_as_many_commas_as_a_record_are_lawful(read: Reader, answer: str) -> None:
+    table = read(f'id,question,answer\n1,问,"{answer}"\n2,问,答\n', columns=Columns(title=None, reply="answer", is_best=None))
+    assert table.frame["reply"].tolist() == [answer, "答"]
 
 
 def test_header_of_a_joined_file_with_its_own_mark_is_named(read: Reader) -> None:
