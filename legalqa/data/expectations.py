@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from numbers import Number
 from typing import Any
 
 import great_expectations as gx
@@ -160,6 +161,9 @@ def run_suite(frame: pd.DataFrame, expectations: list[Expectation]) -> tuple[lis
     result = _joined(parts)
     by_rule = {item.expectation_config.meta["rule"]: item for item in result.results}
     outcomes = [_outcome(number, rule, by_rule.get(number)) for number, rule in enumerate(expectations, start=1)]
+    for item in result.results:
+        if not _tellable(item):
+            item.result.pop("observed_value", None)
     return outcomes, result
 
 
@@ -191,10 +195,18 @@ def _outcome(number: int, rule: Expectation, item: Any) -> Outcome:
     if not found and not item.success:  # what only asks whether a column is there has nothing to tell when it is
         return Outcome(number, rule, "error", 0, 0, [], _exception(item.exception_info))
     records = sorted(record for part in found.get("unexpected_index_list") or [] for record in part["record"])
-    failing = int(found.get("unexpected_count", 0 if item.success else 1))
-    observed = str(found["observed_value"]) if "observed_value" in found and not item.success else ""
+    failing = int(found.get("unexpected_count", 0))
+    if "element_count" not in found and not item.success:  # about the column or table as a whole: also values that miss
+        failing = max(failing + int(found.get("missing_count", 0)), 1)
+    observed = str(found["observed_value"]) if _tellable(item) and not item.success else ""
     status = "passed" if item.success else "failed"
-    return Outcome(number, rule, status, int(found.get("element_count", 1)), failing, records, observed=observed)
+    return Outcome(number, rule, status, int(found.get("element_count", max(failing, 1))), failing, records, observed=observed)
+
+
+def _tellable(item: Any) -> bool:
+    """Whether the observed value is no cell text: a number, or what a rule about the table saw (names of columns)."""
+    value = item.result.get("observed_value")
+    return value is not None and (isinstance(value, Number) or item.expectation_config.type.startswith("expect_table_"))
 
 
 def _exception(info: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ class Outcome:
     failing: int
     records: list[int]
     error: str = ""
-    observed: str = ""  # of a rule about the whole table: what it saw
+    observed: str = ""  # of a rule about the whole column or table: the number, or the names of columns, that it saw
 
     @property
     def column(self) -> str:
@@ -111,10 +111,11 @@ def _problem(outcome: Outcome, source: str) -> Problem:
     rule = f"{source}: rule {outcome.rule}, {outcome.expectation.type} on {outcome.column or 'the table'}"
     if outcome.status == "error":
         return Problem(rule, f"could not be run: {outcome.error}", fix="mend the rule in params.yaml")
-    if outcome.observed:
+    if not outcome.records:  # about the column or table as a whole
+        found = f"observed {outcome.observed}" if outcome.observed else f"{outcome.failing} value(s) unexpected or missing"
         limits = {name: value for name, value in outcome.expectation.arguments().items() if name not in ("column", "mostly")}
         expected = ", ".join(f"{name} {value}" for name, value in limits.items())
-        return Problem(rule, f"observed {outcome.observed}", expected, "mend the file, or the rule in params.yaml")
+        return Problem(rule, found, expected, "mend the file, or the rule in params.yaml")
     allowed = outcome.expectation.arguments().get("mostly", 1)
     found = f"{outcome.failing} of {outcome.checked} records fail{numbers(outcome.records)}"
     return Problem(rule, found, f"{allowed:.4g} of the records to pass", "mend the records, or allow more with `mostly`")

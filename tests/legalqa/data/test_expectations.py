@@ -115,6 +115,38 @@ def test_rule_without_figures_and_rule_with_a_condition_on_another_column_run() 
     assert outcomes[1].records == [2]
 
 
+PHONE = "电话13800000000可以起诉"
+
+
+@pytest.mark.parametrize(("what", "count"), [("be_in", 2), ("contain", 1), ("equal", 3)])
+def test_rule_about_the_set_of_values_tells_how_many_are_wrong_and_none_of_them(what: str, count: int) -> None:
+    rule = _rule(f"expect_column_distinct_values_to_{what}_set", column="reply", value_set=["可以", "起诉"])
+    outcome = _one(_column([PHONE, "不行", "可以"]), rule)
+    assert (outcome.failing, outcome.observed) == (count, "")
+    with pytest.raises(UserError, match=rf"on reply: {count} value\(s\) unexpected or missing; expected value_set") as caught:
+        require([outcome], "qa.csv")
+    assert PHONE not in str(caught.value)
+
+
+def test_most_common_cell_gets_into_no_document() -> None:
+    rule = _rule("expect_column_most_common_value_to_be_in_set", column="reply", value_set=["可以"])
+    outcomes, result = run_suite(_column([PHONE, PHONE, "可以"]), [rule])
+    assert (outcomes[0].status, outcomes[0].failing, outcomes[0].observed) == ("failed", 1, "")
+    assert PHONE not in data_docs(result)
+
+
+@pytest.mark.parametrize(
+    ("rule", "observed"),
+    [
+        (_rule("expect_column_unique_value_count_to_be_between", column="reply", min_value=90), "2"),
+        (_rule("expect_column_proportion_of_unique_values_to_be_between", column="reply", min_value=0.9), "0.5"),
+        (_rule("expect_table_columns_to_match_set", column_set=["a"]), "['reply']"),
+    ],
+)
+def test_numbers_and_column_names_are_observed(rule: Expectation, observed: str) -> None:
+    assert _one(_column(["可以", "可以", "不行", "不行"]), rule).observed == observed
+
+
 def test_rule_about_the_whole_table_tells_what_it_saw_and_what_was_expected() -> None:
     rule = _rule("expect_table_row_count_to_be_between", min_value=100)
     outcome = _one(_column(["可以"] * 35), rule)
