@@ -101,3 +101,8 @@ def test_one_as_a_dash_between_two_amounts_is_no_digit(pay: str) -> None:
 @pytest.mark.parametrize("number", ["一3九零0零0三4五6", "13八00138000", "一三八零零一三八零零零"])
 def test_mixed_digits_of_a_phone_are_masked_all_the_same(number: str) -> None:
     assert privacy.mask(f"打{number}找我") == "打[电话]找我"
+
+
+def test_one_letter_before_a_hash_is_no_address() -> None:
+    assert privacy.mask("我学C#qq.com") == "我学C#qq.com"
+    assert privacy.mask("发ab#qq.com和a@qq.com") == "发[邮箱]和[邮箱]"
