@@ -43,7 +43,7 @@ def read_array(text: str, where: str) -> Iterator[Row]:
     try:
         items = _loads(text)
     except ValueError as error:
-        lines = "Extra data" in str(error)  # a whole value, and another one after it
+        lines = "Extra data" in str(error) and text.lstrip().startswith("{")  # a whole object, and more after it
         fix = "it looks like JSON Lines: name it .jsonl" if lines else "mend it there, or write it again"
         raise UserError(Problem(where, f"not JSON: {error}", "one array of objects", fix)) from None
     if not isinstance(items, list):

@@ -385,6 +385,7 @@ RECORD = '{"title": "问", "question": "", "reply": "答", "is_best": 1}'
     ("content", "name", "fix"),
     [
         (f"{RECORD}\n{RECORD}\n", "qa.json", "name it .jsonl"),
+        (f"[{RECORD}]]", "qa.json", "mend it there, or write it again"),
         (f"[{RECORD}, {RECORD}]", "qa.jsonl", "name it .json"),
         (b"abcdefgh" * 4, "qa.parquet", "not a whole Parquet file"),
         (b"PAR1" + bytes(40), "qa.parquet", "copy or export it again"),
