@@ -17,7 +17,8 @@ from legalqa.data.cells import matches, where
 from legalqa.data.numerals import AFTER, AMOUNT, BEFORE, DOCKET, WIDE, Search, run, spelled
 
 _MAIL_HOST = r"(?:qq|foxmail|163|126|139|189|yeah|sina|sohu|gmail|outlook|hotmail|yahoo|aliyun)"
-_EMAIL = re.compile(  # also abc#qq.com (but C# is a language), abc(at)qq.com; 。 as a dot only before a common ending, because it ends sentences
+# Also abc#qq.com (but C# is a language) and abc(at)qq.com; 。 as a dot only before a common ending, because it ends sentences.
+_EMAIL = re.compile(
     rf"[A-Za-z0-9][A-Za-z0-9._%+\-]{{0,63}}(?:\s?@\s?|(?<=[A-Za-z0-9][A-Za-z0-9._%+\-])#(?={_MAIL_HOST}[.。])|\s?[(\[【]\s?at\s?[)\]】]\s?)"
     r"[A-Za-z0-9](?:(?:[A-Za-z0-9\-]{0,62}\.)+[A-Za-z]{2,10}|[A-Za-z0-9\-]{0,62}。(?:com|cn|net|org)(?:[.。]cn)?)(?![A-Za-z])",
     re.I,
