@@ -156,8 +156,8 @@ def told(summary: dict[str, Any]) -> str:
 def require_passed(path: Path, table: Table) -> None:
     """Raise UserError unless the summary at ``path`` is whole and says that validate let exactly this file pass."""
     try:
-        told = read_json(path)
-        success, digest = told["success"], told["source"]["sha256"]
+        verdict = read_json(path)
+        success, digest = verdict["success"], verdict["source"]["sha256"]
     except (ValueError, KeyError, TypeError):
         found = "is damaged: no summary of a validation can be read from it"
         raise UserError(Problem(str(path), found, fix="run validate again: dvc repro -f validate")) from None
