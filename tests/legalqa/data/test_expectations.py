@@ -128,6 +128,12 @@ def test_rule_about_the_set_of_values_tells_how_many_are_wrong_and_none_of_them(
     assert PHONE not in str(caught.value)
 
 
+def test_failing_rule_about_the_set_of_values_is_shown_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    rule = _rule("expect_column_distinct_values_to_be_in_set", column="reply", value_set=["可以", "起诉"])
+    assert "distinct values must belong to this set" in data_docs(run_suite(_column(["不行", "可以"]), [rule])[1])
+    assert not [record for record in caplog.records if record.levelname != "INFO"]
+
+
 def test_most_common_cell_gets_into_no_document() -> None:
     rule = _rule("expect_column_most_common_value_to_be_in_set", column="reply", value_set=["可以"])
     outcomes, result = run_suite(_column([PHONE, PHONE, "可以"]), [rule])
