@@ -10,15 +10,13 @@ from typing import Any
 
 import httpx
 
-from benchmarks.load import Client, quantile
+from benchmarks.load import NEW_TOKENS, PLAIN, Client, quantile
 from benchmarks.rivals import Server
 from legalqa.bundle import Bundle
 from legalqa.knowledge.retrieval import Knowledge
 from serving.library import CANNED
 
 KINDS = ("kill", "stop", "slow")
-NEW_TOKENS = 64
-PLAIN = {"knowledge": "never"}
 
 
 async def _mode(url: str) -> str:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
+NEW_TOKENS = 64
+PLAIN: dict[str, object] = {"knowledge": "never"}  # rivals look nothing up
+
 
 @dataclass
 class Sample:

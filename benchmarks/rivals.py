@@ -61,9 +61,13 @@ class Server:
             with suppress(psutil.NoSuchProcess):
                 if self.resident_bytes() > MOST_BYTES:
                     self.ended_because = f"it grew beyond {MOST_BYTES / 1e9:.0f} GB of memory"
-                    for one in [*psutil.Process(self.process.pid).children(recursive=True), self.process]:
-                        one.kill()
+                    self.kill()
             time.sleep(0.5)
+
+    def kill(self) -> None:
+        """End it at once, children first."""
+        for one in [*psutil.Process(self.process.pid).children(recursive=True), self.process]:
+            one.kill()
 
 
 @contextmanager
@@ -94,7 +98,7 @@ def _started(command: list[str], port: int, model: str, ready: str, name: str, *
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
-            process.kill()
+            server.kill()
 
 
 def _free_port() -> int:

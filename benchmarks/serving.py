@@ -23,12 +23,10 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import rivals  # noqa: E402
 from benchmarks.faults import KINDS, faults, worst  # noqa: E402
-from benchmarks.load import Client, Sample, quantile, tokens_per_s  # noqa: E402
+from benchmarks.load import NEW_TOKENS, PLAIN, Client, Sample, quantile, tokens_per_s  # noqa: E402
 from legalqa.bundle import Bundle  # noqa: E402
 
-NEW_TOKENS = 64
 AT_ONCE = (1, 8, 16)
-PLAIN = {"knowledge": "never"}  # the rivals look nothing up
 SERVERS = ("ours", "ours, other weights", "adaptive batching", "llama.cpp", "transformers serve")
 RAMP_S = 15.0
 RIVAL_S = 300.0  # a server that has not answered all by then is not compared
