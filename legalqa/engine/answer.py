@@ -4,10 +4,10 @@ from collections.abc import Callable, Set
 
 from torch import Tensor
 
+from legalqa.engine.attention import Rows
 from legalqa.engine.drafts import Drafts
 from legalqa.engine.interface import Delta, FinishReason, GenerationRequest
 from legalqa.engine.sampling import Sampler
-from legalqa.engine.slots import Rows
 from legalqa.engine.text import TextStream
 from legalqa.prompt import Prompt
 

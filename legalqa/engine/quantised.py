@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 ZERO_POINT = 128  # the kernel takes unsigned activations
+ROW_LEVELS = 127
 SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # layers that transformers' models give the same input
 # Without VNNI the processor adds two products in 16 bits first: 7-bit weights keep that from overflowing.
 WEIGHT_LEVELS = 127 if torch.cpu._is_vnni_supported() else 63
+_HALF = torch.tensor(ZERO_POINT + 0.5)
 
 
 class Int8Linear(nn.Module):
@@ -24,22 +26,31 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.out_features, self.in_features = weight.shape
         rows = weight.detach().float()
-        self.scales = (rows.abs().amax(dim=1) / WEIGHT_LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
-        whole = (rows / self.scales[:, None]).round_().to(torch.int8)
+        scales = (rows.abs().amax(dim=1) / WEIGHT_LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
+        whole = (rows / scales[:, None]).round_().to(torch.int8)
+        self.scales = scales / ROW_LEVELS
         self.packed = torch.ops.onednn.qlinear_prepack(whole, None)
         self.zeros = torch.zeros(self.out_features, dtype=torch.int32)
         self.bias = None if bias is None else bias.detach().float()
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise each row of ``x``, multiply in integers, scale back."""
-        rows = x.reshape(-1, self.in_features)
-        scales = rows.abs().amax(dim=1, keepdim=True).clamp_min_(1e-12).div_(127)
-        whole = (rows / scales).add_(ZERO_POINT + 0.5).to(torch.uint8)  # cut off after adding a half: rounded
+        whole, largest = in_integers(x.reshape(-1, self.in_features))
+        return self.product(whole, largest, self.bias).view(*x.shape[:-1], self.out_features)
+
+    def product(self, whole: Tensor, largest: Tensor, added: Tensor | None) -> Tensor:
+        """The product of rows that are integers already (see `in_integers`), with ``added`` on top: (rows, out_features)."""
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
             whole, 1.0, ZERO_POINT, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
         )
-        y = y.mul_(scales) if self.bias is None else torch.addcmul(self.bias, y, scales)
-        return y.view(*x.shape[:-1], self.out_features)
+        return y.mul_(largest) if added is None else torch.addcmul(added, y, largest)
+
+
+def in_integers(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row of (rows, features) as integers around `ZERO_POINT`, and the size (rows, 1) that counts as `ROW_LEVELS`."""
+    largest = rows.abs().amax(1, keepdim=True).clamp_min_(1e-12)
+    # Cut off after adding a half: rounded.
+    return torch.addcdiv(_HALF, rows, largest, value=ROW_LEVELS).to(torch.uint8), largest
 
 
 class _Joined:
@@ -51,7 +62,7 @@ class _Joined:
             w.new_zeros(len(w)) if layer.bias is None else layer.bias for layer, w in zip(layers, weights, strict=True)
         ]
         with_bias = any(layer.bias is not None for layer in layers)
-        self._layer = Int8Linear(torch.cat(weights), torch.cat(biases) if with_bias else None)
+        self.layer = Int8Linear(torch.cat(weights), torch.cat(biases) if with_bias else None)
         self._widths = [layer.out_features for layer in layers]
         self._input: Tensor | None = None
         self._outputs: dict[int, Tensor] = {}
@@ -60,7 +71,7 @@ class _Joined:
         """The output of layer ``part``; computed for all of them when the first one is asked."""
         if x is not self._input:
             self._input = x
-            self._outputs = dict(enumerate(self._layer(x).split(self._widths, -1)))
+            self._outputs = dict(enumerate(self.layer(x).split(self._widths, -1)))
         y = self._outputs.pop(part)
         if not self._outputs:
             self._input = None
@@ -70,10 +81,10 @@ class _Joined:
 class _Part(nn.Module):
     def __init__(self, joined: _Joined, part: int) -> None:
         super().__init__()
-        self._joined, self._part = joined, part
+        self.joined, self._part = joined, part
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._joined.columns(self._part, x)
+        return self.joined.columns(self._part, x)
 
 
 def quantise(model: nn.Module) -> None:

@@ -15,9 +15,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 from legalqa.engine.answer import Answer
+from legalqa.engine.attention import Rows
 from legalqa.engine.interface import Capabilities, Completion, Delta, FinishReason, GenerationRequest, Health
 from legalqa.engine.loading import Weights, load_model
-from legalqa.engine.slots import Rows, SlotModel
+from legalqa.engine.slots import SlotModel
 from legalqa.engine.speed import Speed
 from legalqa.prompt import Prompt
 
@@ -160,7 +161,7 @@ class TransformersEngine:
                     return
                 self._drop_cancelled_and_late()
                 self._admit()
-                batch = list(self._running)
+                batch = sorted(self._running, key=lambda answer: answer.slot)  # in the order of the cache
             if batch:
                 try:
                     self._step(batch)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from legalqa.engine.attention import Rows
 from legalqa.engine.loading import Weights, load_model
-from legalqa.engine.slots import Rows, SlotModel
+from legalqa.engine.slots import SlotModel
 from legalqa.problems import UserError
 
 IDS = [5, 17, 33, 90, 41, 12, 200, 7]

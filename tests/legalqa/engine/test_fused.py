@@ -1,0 +1,68 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen2Config, Qwen3Config
+
+from legalqa.engine import slots
+from legalqa.engine.attention import Rows
+from legalqa.engine.quantised import quantise
+from legalqa.engine.slots import SlotModel
+
+IDS = [5, 17, 33, 90, 41, 12, 60, 7]
+SIZES: dict[str, Any] = {
+    "vocab_size": 96,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-3,
+}
+
+
+def _model(config: PretrainedConfig) -> Any:
+    """Quantised; no number of it is left at 0 or 1, where a mistake would not be seen."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        for values in model.parameters():
+            values.data += 0.3 * torch.randn_like(values) / values.shape[-1] ** 0.5
+    quantise(model)
+    return model.eval()
+
+
+def _logits(model: SlotModel) -> Tensor:
+    """A prompt, a step of one, and a step of several with a neighbour."""
+    (prompt,) = model.forward([Rows(1, 0, IDS[:4])])
+    (one,) = model.forward([Rows(1, 4, IDS[4:5])])
+    _, several = model.forward([Rows(0, 0, [9, 9]), Rows(1, 5, IDS[5:])])
+    return torch.cat((prompt, one, several))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [Qwen2Config(**SIZES), LlamaConfig(**SIZES), LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True)],
+    ids=["qwen2", "llama", "llama with biases"],
+)
+def test_same_numbers_as_the_modules(config: PretrainedConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    fused = SlotModel(_model(config), slots=2, length=32)
+    leave: Callable[[Any], None] = lambda _model: None  # noqa: E731
+    monkeypatch.setattr(slots, "fuse", leave)
+    plain = SlotModel(_model(config), slots=2, length=32)
+    assert fused.model.model.layers[0].forward.__func__ is not plain.model.model.layers[0].forward.__func__
+    expected = _logits(plain)
+    assert torch.allclose(_logits(fused), expected, atol=0.02 * float(expected.std()))
+
+
+def test_other_kinds_keep_their_own_arithmetic() -> None:
+    model = SlotModel(_model(Qwen3Config(**SIZES, head_dim=8)), slots=2, length=32)
+    assert "forward" not in vars(model.model.model.layers[0])
+
+
+def test_weights_that_are_not_integers_keep_their_own_arithmetic() -> None:
+    model = SlotModel(AutoModelForCausalLM.from_config(Qwen2Config(**SIZES)).eval(), slots=2, length=32)
+    assert "forward" not in vars(model.model.model.layers[0])
