@@ -1,4 +1,4 @@
-"""Attention of a pass over new tokens of many sequences: each token sees the keys of its own slot of the cache, up to itself."""
+"""Attention of a pass over new tokens of many sequences: each sees the keys of its own slot of the cache, up to itself."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -78,7 +78,7 @@ class Plan:
             self._groups.append(_Group.of(BLOCK, tokens, places, slice(low, high), short_ends, high - low))
         self._whole = not self._prompts and len(self._groups) == 1 and self._groups[0].whole
         self._slots = torch.tensor([r.slot for r in rows for _ in r.token_ids])
-        self._positions = torch.tensor([r.start + offset for r in rows for offset in range(len(r.token_ids))])
+        self.positions = torch.tensor([r.start + offset for r in rows for offset in range(len(r.token_ids))])
 
     def attend(self, layer: int, query: Tensor, read: Tensor, scaling: float) -> Tensor:
         """Write the new tokens' keys and values, then let each token look at its own sequence. All in bfloat16.
@@ -87,14 +87,14 @@ class Plan:
         heads that share a key head are laid out as one longer query (grouped-query attention without copies of the keys).
         """
         cache = self._cache[layer]
-        cache[self._slots, :, self._positions] = read
+        cache[self._slots, :, self.positions] = read
         if self._whole:  # the usual step: nothing to gather or to scatter
             return _attend_group(query, cache, self._groups[0], scaling)
         result = torch.empty_like(query)
         for first, last, r in self._prompts:
-            keys, values = cache[r.slot, None, :, : last - first].repeat_interleave(
-                2 * query.shape[1] // cache.shape[1], 1
-            ).chunk(2, 1)
+            keys, values = (
+                cache[r.slot, None, :, : last - first].repeat_interleave(2 * query.shape[1] // cache.shape[1], 1).chunk(2, 1)
+            )
             found = scaled_dot_product_attention(
                 query[None, first:last].transpose(1, 2), keys, values, is_causal=True, scale=scaling
             )
@@ -117,7 +117,7 @@ def _attend_group(asked: Tensor, cache: Tensor, group: _Group, scaling: float) -
     """One query (heads, width) a row against the keys of the row's slot: (rows, heads, width)."""
     number, heads, width = asked.shape
     shared, length = cache.shape[1] // 2, group.mask.shape[-1]
-    keys, values = cache[group.slots, :, :length].expand(number, -1, -1, -1).split(shared, 1)
+    keys, values = cache[group.slots, :, :length].expand(number, -1, -1, -1).chunk(2, 1)
     found = scaled_dot_product_attention(
         asked.view(number, shared, heads // shared, width), keys, values, attn_mask=group.mask, scale=scaling
     )

@@ -9,7 +9,7 @@ added as the product is scaled. The result differs from the modules' own in the 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import silu
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
@@ -44,15 +44,12 @@ class _Layer:
         self._turned = self._heads + self._heads // attention.num_key_value_groups  # queries, then keys; values stay
         self._before, self._between = _Norm(layer.input_layernorm), _Norm(layer.post_attention_layernorm)
         self._qkv, self._o = attention.q_proj.joined.layer, attention.o_proj
-        self._gate_up, self._down = mlp.gate_proj.joined.layer, mlp.down_proj
+        self._gate_up: Int8Linear = mlp.gate_proj.joined.layer
+        self._down: Int8Linear = mlp.down_proj
 
-    def forward(
-        self, hidden_states: Tensor, *, position_embeddings: tuple[Tensor, Tensor], plan: Plan, **_unused: Any
-    ) -> Tensor:
-        """(1, tokens, features) -> the same shape; ``position_embeddings`` as `_turn` leaves them."""
-        x = hidden_states[0]
+    def __call__(self, x: Tensor, cosine: Tensor, sine: Tensor, plan: Plan) -> Tensor:
         read = self._qkv.product(*self._before.in_integers(x), self._qkv.bias).view(len(x), -1, self._width)
-        turned, (cosine, sine) = read[:, : self._turned], position_embeddings
+        turned = read[:, : self._turned]
         other_half = torch.roll(turned, self._width // 2, -1)
         turned.mul_(cosine).addcmul_(other_half, sine)
         query, new = read.bfloat16().tensor_split((self._heads,), 1)
@@ -60,28 +57,37 @@ class _Layer:
         x = self._o.product(*in_integers(seen), x if self._o.bias is None else x + self._o.bias)
         gate, up = self._gate_up.product(*self._between.in_integers(x), self._gate_up.bias).chunk(2, 1)
         inner = in_integers(silu(gate).mul_(up))
-        return self._down.product(*inner, x if self._down.bias is None else x + self._down.bias)[None]
+        return self._down.product(*inner, x if self._down.bias is None else x + self._down.bias)
 
 
-def _turn(_module: nn.Module, _inputs: Any, tables: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (1, tokens, width) -> (tokens, 1, width), signed so that a turn is ``x cos + roll(x) sin``."""
-    cosine, sine = (table[0, :, None] for table in tables)
-    first, second = sine.chunk(2, -1)
-    return cosine, torch.cat((-first, second), -1)
+class FusedDecoder:
+    """A quantised model of one of `KINDS`, without its modules' own forwards."""
+
+    def __init__(self, model: Any) -> None:
+        decoder = model.model
+        self._embed = decoder.embed_tokens
+        self._angles = decoder.rotary_emb
+        self._layers = [_Layer(layer) for layer in decoder.layers]
+        self._norm = _Norm(decoder.norm)
+        self._head: Int8Linear = model.lm_head
+
+    def __call__(self, ids: Tensor, keep: Tensor, plan: Plan) -> Tensor:
+        """Token ids (tokens) -> logits (kept tokens, vocabulary) in float32; ``keep`` are places in ``ids``."""
+        x = self._embed(ids)
+        cosine, sine = (table[0, :, None] for table in self._angles(x, plan.positions[None]))
+        first, second = sine.chunk(2, -1)
+        signed = torch.cat((-first, second), -1)  # so that a turn is x cos + roll(x) sin
+        for layer in self._layers:
+            x = layer(x, cosine, signed, plan)
+        return self._head.product(*self._norm.in_integers(x[keep]), self._head.bias)
 
 
-def fuse(model: Any) -> None:
-    """Give a quantised model of one of `KINDS` these forwards, in place; leave any other as it is."""
-    decoder = model.model
-    if all(_fits(layer) for layer in decoder.layers):
-        for layer in decoder.layers:
-            layer.forward = _Layer(layer).forward
-        decoder.rotary_emb.register_forward_hook(_turn)
+def fits(model: Any) -> bool:
+    """Whether `FusedDecoder` computes what ``model`` computes."""
+    return all(_fits(layer) for layer in model.model.layers)
 
 
 def _fits(layer: Any) -> bool:
     return (
-        type(layer) in KINDS
-        and isinstance(layer.self_attn.o_proj, Int8Linear)
-        and layer.self_attn.config.hidden_act == "silu"
+        type(layer) in KINDS and isinstance(layer.self_attn.o_proj, Int8Linear) and layer.self_attn.config.hidden_act == "silu"
     )

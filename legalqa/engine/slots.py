@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from legalqa.engine.attention import NAME, Plan, Rows, filled
-from legalqa.engine.fused import fuse
+from legalqa.engine.fused import FusedDecoder, fits
 from legalqa.problems import Problem, UserError
 
 
@@ -29,9 +29,7 @@ class SlotModel:
             raise UserError(
                 Problem("config.json", f"layers of kind {', '.join(sorted(windowed))}", "full attention in all layers")
             )
-        model.set_attn_implementation(NAME)
-        fuse(model)
-        self.model = model
+        self._forward = FusedDecoder(model) if fits(model) else _Plain(model)
         heads = config.num_key_value_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         # Zeros, so that what was never written stays finite; memory is taken by the system only where a token is written.
@@ -65,14 +63,20 @@ class SlotModel:
         return float(loss), len(marked)
 
     def _logits(self, rows: Sequence[Rows], keep: Tensor) -> Tensor:
-        ids = [token for r in rows for token in r.token_ids]
-        positions = [r.start + offset for r in rows for offset in range(len(r.token_ids))]
-        output = self.model(
-            input_ids=torch.tensor([ids]),
-            position_ids=torch.tensor([positions]),
-            use_cache=False,
-            logits_to_keep=keep,
-            plan=Plan(rows, self._cache),
+        ids = torch.tensor([token for r in rows for token in r.token_ids])
+        return self._forward(ids, keep, Plan(rows, self._cache))
+
+
+class _Plain:
+    """A model's own forward, with the arguments of `FusedDecoder`."""
+
+    def __init__(self, model: Any) -> None:
+        model.set_attn_implementation(NAME)
+        self._model = model
+
+    def __call__(self, ids: Tensor, keep: Tensor, plan: Plan) -> Tensor:
+        output = self._model(
+            input_ids=ids[None], position_ids=plan.positions[None], use_cache=False, logits_to_keep=keep, plan=plan
         )
         logits: Tensor = output.logits[0].float()
         return logits
