@@ -13,6 +13,7 @@ FUSED_GATES = ("glm", "glm4")  # model types whose gate and up projections are o
 CHUNK, WORDS = 512, 4096  # answer tokens whose logits exist at once, words of them in fp32, as in loss.py
 FUSED, PLAIN = (20, 4), (66, 8)  # bytes of activations a token and layer in bf16, measured: times hidden size, times MLP size
 NF4_BYTES = 0.52  # a 4-bit weight with its share of the block scales
+GATHERED = 1e9  # weights that DeepSpeed's ZeRO-3 keeps for their next use (stage3_max_live_parameters, max_reuse_distance)
 RUNTIME = {"cpu": 1.05, "cuda": 1.5}  # GB, measured: libraries and kernels' workspace; a GPU's context
 
 
@@ -136,8 +137,8 @@ def memory(shape: Shape, params: TrainParams, device: str, processes: int, per_h
 
     Gradients and optimizer count trainable weights alone.
     ``wide``: weights in fp32 instead of bf16. Gradients are summed in fp32; the optimizer keeps a copy of the weights and two
-    moments in fp32, shared out by ZeRO-1; ZeRO-2 shares out gradients, ZeRO-3 the weights, of which then two layers are
-    gathered at a time.
+    moments in fp32, shared out by ZeRO-1; ZeRO-2 shares out gradients, ZeRO-3 the weights, of which then `GATHERED` stay
+    gathered for their next use: all of a small model.
     """
     size = 4 if wide else 2
     trained = shape.trainable(params)
@@ -147,7 +148,8 @@ def memory(shape: Shape, params: TrainParams, device: str, processes: int, per_h
         weights += four_bit * size  # the file they are made from stays mapped
     gathered = 0.0
     if params.zero == 3 and (processes > 1 or params.offload == "parameters"):
-        gathered = (2 * shape.linear_parameters / shape.layers + shape.vocabulary * shape.hidden) * size
+        largest = 2 * shape.linear_parameters / shape.layers + shape.vocabulary * shape.hidden
+        gathered = min(max(largest, GATHERED), shape.parameters) * size
         weights /= processes
     gradients = trained * 4 / (processes if params.zero >= 2 else 1)
     optimizer = trained * (8 if wide else 12) / processes

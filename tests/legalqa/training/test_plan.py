@@ -47,6 +47,15 @@ def test_each_knob_needs_less() -> None:
     assert gigabytes("GLM-130B", gpus=1) > 250 > 80 > gigabytes("GLM-130B", gpus=8, zero=3, gradient_checkpointing=True)
 
 
+def test_zero_3_keeps_a_small_model_whole_beside_its_shares() -> None:
+    """DeepSpeed lets go of gathered weights only beyond 1e9 of them; measured with the 0.5B base on two processes."""
+    small = PUBLIC["Qwen/Qwen2.5-Coder-0.5B-Instruct"]
+    whole = 2 * small.parameters / 1e9
+    assert memory(small, TrainParams(zero=3), "cpu", 2, 2, wide=False, tokens=512).weights == pytest.approx(1.5 * whole)
+    of_seven = memory(PUBLIC["Llama-2-7B"], TrainParams(zero=3), "cuda", 8, 8, wide=False, tokens=512).weights
+    assert of_seven == pytest.approx(2 * (PUBLIC["Llama-2-7B"].parameters / 8 + 1e9) / 1e9)
+
+
 def test_the_verdict_names_the_first_knob_that_helps() -> None:
     machine = Machine(device="cuda", processes=1, threads=1, precision="bf16")
     shape = PUBLIC["Llama-2-7B"]
