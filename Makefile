@@ -81,10 +81,11 @@ GRID ?= -S 'train.lora.r=8,16' -S 'train.learning_rate=2e-4,4e-4'
 JOBS ?= 1
 .PHONY: sweep
 sweep: setup  ## every combination of GRID (-S key=v1,v2 ...) in a queue, JOBS at a time
-	@dvc exp run --queue $(GRID)
+	@dvc exp run --queue evaluate $(GRID)  # one that breaks a limit would fail in package and lose its scores
 	dvc queue start --jobs $(JOBS)
 	echo
 	echo "dvc queue status, dvc queue logs NAME: how far they are    dvc exp show, make ui: results    dvc queue stop --kill: end"
+	echo "dvc exp apply NAME, then make repro: package and promote the best one"
 
 .PHONY: promote
 promote: setup  ## compare the bundle with the champion; the winner is registered and served

@@ -150,7 +150,8 @@ def _name(train_key: str, leaves: dict[str, Any], tags: dict[str, str]) -> str:
 
     base = (tags.get("base") or leaf("base.name")).rpartition("/")[2]
     rank, rate = leaf("lora.r"), leaf("learning_rate")
-    parts = [base, rank and f"r{rank}", rate and f"lr{rate}", os.environ.get("DVC_EXP_NAME", "")]
+    # What tells runs apart comes first: MLflow's list shows some twenty letters.
+    parts = [os.environ.get("DVC_EXP_NAME", ""), rank and f"r{rank}", rate and f"lr{rate}", base]
     return " ".join(filter(None, parts)) or train_key
 
 

@@ -84,7 +84,7 @@ def test_a_run_has_all_that_was_reported(project: Path, monkeypatch: pytest.Monk
     found = only_run()
     assert found.info.run_id == run.id
     assert found.info.status == "FINISHED"
-    assert found.info.run_name == "Qwen2.5-0.5B r8 lr0.0001 brave-newt"
+    assert found.info.run_name == "brave-newt r8 lr0.0001 Qwen2.5-0.5B"
     assert found.data.params == {"base.name": "Qwen/Qwen2.5-0.5B", "lora.r": "8", "learning_rate": "0.0001", "zero.stage": "2"}
     tags = {"train_key": KEY, "raw_sha256": "ab", "layout": "packed", "DVC_EXP_NAME": "brave-newt", "git_revision": "none"}
     assert tags.items() <= found.data.tags.items()
