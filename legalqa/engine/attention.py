@@ -32,15 +32,15 @@ def filled(length: int) -> int:
 class _Group:
     """Tokens that attend in one call: ``tokens`` are their places in the pass, ``slots`` the part of the cache they read.
 
-    ``places`` are their rows in the call, ``rows`` its number of rows: a slot without a token has a row that nobody reads.
-    ``mask`` (rows, 1, 1, length) hides what lies behind each token. ``whole``: row n of the call is token n, for all of both.
+    ``places`` are their rows in the call; a slot without a token has a row that nobody reads. ``mask`` (rows, 1, 1, length)
+    hides what lies behind each token. ``direct``: row n of the call is token n, for all of both.
     """
 
     tokens: Tensor
     places: Tensor
     slots: slice
     mask: Tensor
-    whole: bool
+    direct: bool
 
     @classmethod
     def of(cls, length: int, tokens: list[int], places: list[int], slots: slice, ends: list[int], rows: int) -> "_Group":
@@ -48,8 +48,8 @@ class _Group:
         seen[places] = torch.tensor(ends)
         mask = torch.zeros(rows, length, dtype=torch.bfloat16)
         mask.masked_fill_(torch.arange(length) >= seen[:, None], float("-inf"))
-        whole = tokens == places == list(range(rows))
-        return cls(torch.tensor(tokens), torch.tensor(places), slots, mask[:, None, None], whole)
+        direct = tokens == places == list(range(rows))
+        return cls(torch.tensor(tokens), torch.tensor(places), slots, mask[:, None, None], direct)
 
 
 class Plan:
@@ -76,7 +76,7 @@ class Plan:
             low, high = min(slots), max(slots) + 1
             places = [slot - low for slot in slots]
             self._groups.append(_Group.of(BLOCK, tokens, places, slice(low, high), short_ends, high - low))
-        self._whole = not self._prompts and len(self._groups) == 1 and self._groups[0].whole
+        self._direct = not self._prompts and len(self._groups) == 1 and self._groups[0].direct
         self._slots = torch.tensor([r.slot for r in rows for _ in r.token_ids])
         self.positions = torch.tensor([r.start + offset for r in rows for offset in range(len(r.token_ids))])
 
@@ -88,7 +88,7 @@ class Plan:
         """
         cache = self._cache[layer]
         cache[self._slots, :, self.positions] = read
-        if self._whole:  # the usual step: nothing to gather or to scatter
+        if self._direct:  # the usual step: nothing to gather or to scatter
             return _attend_group(query, cache, self._groups[0], scaling)
         result = torch.empty_like(query)
         for first, last, r in self._prompts:

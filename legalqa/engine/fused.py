@@ -1,7 +1,7 @@
-"""Decoder layers of the Llama kind with int8 weights, in half as many operations as transformers' own forward.
+"""Decoder layers of the Llama kind with int8 weights, with a third fewer operations than transformers' own forward.
 
 A step that writes one token does some sixty small operations a layer beside its four products, and each costs more than its
-arithmetic: about half of such a step on two cores. Here a norm is never applied: the row that it would divide becomes integers
+arithmetic (docs/serving.md has the figures). Here a norm is never applied: the row that it would divide becomes integers
 as it is, and the division goes into what these are worth. Queries and keys turn together, and what a product is added to is
 added as the product is scaled. The result differs from the modules' own in the last bits; rows still don't see each other.
 """
@@ -11,17 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import silu
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer
-from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+from transformers import LlamaForCausalLM, Qwen2ForCausalLM
 
 from legalqa.engine.attention import Plan
 from legalqa.engine.quantised import Int8Linear, in_integers
 
-KINDS = (LlamaDecoderLayer, Qwen2DecoderLayer)  # whose arithmetic this is
+KINDS = (LlamaForCausalLM, Qwen2ForCausalLM)  # whose arithmetic this is
 
 
 class _Norm:
-    """An RMS norm whose result is wanted as integers."""
+    """An RMS norm of n features with weights w, ``x w / sqrt(mean(x^2) + eps)``, whose result is wanted as integers."""
 
     def __init__(self, norm: Any) -> None:
         size = len(norm.weight)
@@ -29,17 +28,19 @@ class _Norm:
         self._least = torch.tensor((size * norm.variance_epsilon) ** 0.5)
 
     def in_integers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """As `in_integers` of the normed rows: their largest number counts as much whatever the row is divided by."""
-        whole, largest = in_integers(x * self._weight)
-        return whole, largest.div_(torch.hypot(torch.linalg.vector_norm(x, 2, 1, keepdim=True), self._least))
+        """`in_integers` of the normed rows (rows, n).
+
+        ``x w sqrt(n)`` has the same integers, and its largest number is ``sqrt(sum(x^2) + n eps)`` times as large.
+        """
+        levels, largest = in_integers(x * self._weight)
+        return levels, largest.div_(torch.hypot(torch.linalg.vector_norm(x, 2, 1, keepdim=True), self._least))
 
 
 class _Layer:
     def __init__(self, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
-        self._index: int = attention.layer_idx
-        self._scaling: float = attention.scaling
-        self._width: int = attention.head_dim
+        self._index, self._scaling = attention.layer_idx, attention.scaling
+        self._width = attention.head_dim
         self._heads = attention.o_proj.in_features // self._width
         self._turned = self._heads + self._heads // attention.num_key_value_groups  # queries, then keys; values stay
         self._before, self._between = _Norm(layer.input_layernorm), _Norm(layer.post_attention_layernorm)
@@ -48,6 +49,7 @@ class _Layer:
         self._down: Int8Linear = mlp.down_proj
 
     def __call__(self, x: Tensor, cosine: Tensor, sine: Tensor, plan: Plan) -> Tensor:
+        """(tokens, features) -> the same shape; a turn is x cos + roll(x) sin, with tables of (tokens, 1, width)."""
         read = self._qkv.product(*self._before.in_integers(x), self._qkv.bias).view(len(x), -1, self._width)
         turned = read[:, : self._turned]
         other_half = torch.roll(turned, self._width // 2, -1)
@@ -76,7 +78,7 @@ class FusedDecoder:
         x = self._embed(ids)
         cosine, sine = (table[0, :, None] for table in self._angles(x, plan.positions[None]))
         first, second = sine.chunk(2, -1)
-        signed = torch.cat((-first, second), -1)  # so that a turn is x cos + roll(x) sin
+        signed = torch.cat((-first, second), -1)
         for layer in self._layers:
             x = layer(x, cosine, signed, plan)
         return self._head.product(*self._norm.in_integers(x[keep]), self._head.bias)
@@ -84,10 +86,4 @@ class FusedDecoder:
 
 def fits(model: Any) -> bool:
     """Whether `FusedDecoder` computes what ``model`` computes."""
-    return all(_fits(layer) for layer in model.model.layers)
-
-
-def _fits(layer: Any) -> bool:
-    return (
-        type(layer) in KINDS and isinstance(layer.self_attn.o_proj, Int8Linear) and layer.self_attn.config.hidden_act == "silu"
-    )
+    return type(model) in KINDS and isinstance(model.lm_head, Int8Linear) and model.config.hidden_act == "silu"

@@ -35,19 +35,19 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise each row of ``x``, multiply in integers, scale back."""
-        whole, largest = in_integers(x.reshape(-1, self.in_features))
-        return self.product(whole, largest, self.bias).view(*x.shape[:-1], self.out_features)
+        levels, largest = in_integers(x.reshape(-1, self.in_features))
+        return self.product(levels, largest, self.bias).view(*x.shape[:-1], self.out_features)
 
-    def product(self, whole: Tensor, largest: Tensor, added: Tensor | None) -> Tensor:
+    def product(self, levels: Tensor, largest: Tensor, added: Tensor | None) -> Tensor:
         """The product of rows that are integers already (see `in_integers`), with ``added`` on top: (rows, out_features)."""
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            whole, 1.0, ZERO_POINT, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
+            levels, 1.0, ZERO_POINT, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
         )
         return y.mul_(largest) if added is None else torch.addcmul(added, y, largest)
 
 
 def in_integers(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Each row of (rows, features) as integers around `ZERO_POINT`, and the size (rows, 1) that counts as `ROW_LEVELS`."""
+    """Each float32 row of (rows, features) as integers around `ZERO_POINT`, and the size (rows, 1) that is `ROW_LEVELS`."""
     largest = rows.abs().amax(1, keepdim=True).clamp_min_(1e-12)
     # Cut off after adding a half: rounded.
     return torch.addcdiv(_HALF, rows, largest, value=ROW_LEVELS).to(torch.uint8), largest

@@ -4,7 +4,8 @@ Tokens of all sequences lie in one row without padding. Linear layers and norms 
 of the own sequence only: others, and what lies behind its end, count exactly nothing. So nothing that a neighbour does, not
 even its length, enters a sequence's numbers. The one exception is the order of sums inside a matrix product, which for
 floating-point weights depends on the number of rows: there a batch may differ from a single run in the last bits. With int8
-weights the sums are exact.
+weights the sums are exact. (With three threads and more, torch's silu may differ in the last bit where their shares meet inside
+a row; the integers after it hide that almost always.)
 """
 
 from collections.abc import Sequence

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from legalqa.engine import slots
 from legalqa.engine.attention import Rows
 from legalqa.engine.loading import Weights, load_model
 from legalqa.engine.slots import SlotModel
@@ -27,7 +28,9 @@ def test_same_logits_as_transformers(tiny: Path, weights: Weights) -> None:
         assert torch.allclose(written, expected[at], atol=TOLERANCE[weights])
 
 
-def test_a_sequence_does_not_see_its_neighbours(tiny: Path) -> None:
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_sequence_does_not_see_its_neighbours(tiny: Path, fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "fits", lambda _model: fused)
     model = SlotModel(load_model(tiny, None, "int8"), slots=3, length=32)
     alone = model.forward([Rows(0, 0, IDS)])[0]
     step = model.forward([Rows(0, 8, [3])])[0]
@@ -70,7 +73,9 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
         load_model(tmp_path, None, "int8")
 
 
-def test_company_of_any_length_changes_no_bit(tiny: Path) -> None:
+@pytest.mark.parametrize("fused", [True, False])
+def test_company_of_any_length_changes_no_bit(tiny: Path, fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "fits", lambda _model: fused)
     model = SlotModel(load_model(tiny, None, "int8"), slots=4, length=600)
     lengths = [3, 250, 256, 511]  # at the seams of the blocks in which keys are read
     for slot, length in enumerate(lengths):
