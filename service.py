@@ -18,14 +18,6 @@ from serving.gateway import ENGINE_NAME, configuration
 from serving.guard import Guard
 
 OWN = {"metrics": {"enabled": False}, "logging": {"access": {"enabled": False}}, "traffic": {"timeout": 3600}}  # ours instead
-ENGINE_ENVIRONMENT = [
-    # Each step reads all weights: in pages of 2 MB that takes the processor a twentieth less time. Other C libraries ignore it.
-    {"name": "GLIBC_TUNABLES", "value": "glibc.malloc.hugetlb=1"},
-    # oneDNN keeps a kernel of a quarter of a megabyte for each shape that it has met, unless told otherwise a thousand of them,
-    # and every length of a prompt is another shape.
-    {"name": "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "value": "128"},
-]
-
 try:
     gateway_app = create_app(configuration())
 except UserError as error:
@@ -37,7 +29,7 @@ image = bentoml.images.Image(python_version="3.11", lock_python_packages=False)
 image.python_packages(*REQUIREMENTS.read_text(encoding="utf-8").split())
 
 
-@bentoml.service(name=ENGINE_NAME, workers=1, envs=ENGINE_ENVIRONMENT, **OWN)
+@bentoml.service(name=ENGINE_NAME, workers=1, **OWN)
 @bentoml.asgi_app(engine_app.create_app(), path="/")
 class Engine:
     """Holds the model. It yields the processor to the gateway, whose answers are short and must stay quick."""
