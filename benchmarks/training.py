@@ -1,6 +1,7 @@
 """Speed and memory of the train stage with the base in models/base; the last line is JSON.
 
-160 questions and answers of 140 tokens on average, half of them answer, one epoch, LoRA r=16 on all linear layers; against a
+160 questions and answers of 140 tokens on average, half of them answer, one epoch, LoRA r=16 on all linear layers, the base in
+bf16 and again in int8 (`train.quantise`); against a
 plain Hugging Face Trainer with padded batches, and against LLaMA-Factory when LEGALQA_LLAMAFACTORY_PYTHON names a Python that
 has it.
 """
@@ -100,15 +101,15 @@ def _proportional(pid: int) -> int:
     return int(found[1]) if found else 0
 
 
-def ours(samples: Samples, prompt: Prompt) -> tuple[float, float]:
+def ours(samples: Samples, prompt: Prompt, params: TrainParams = PARAMS) -> tuple[float, float]:
     """Useful tokens/s after the warm-up, and peak GB of all processes."""
-    machine = detect(PARAMS.precision, PARAMS.batch)
+    machine = detect(params.precision, params.batch)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         samples.save(folder / TRAIN)
         samples.first(2).save(folder / DEV)
         memory = PeakMemory()
-        job = Job(params=PARAMS, machine=machine, base=BASE.resolve(), folder=folder, pad_id=prompt.pad_id)
+        job = Job(params=params, machine=machine, base=BASE.resolve(), folder=folder, pad_id=prompt.pad_id)
         launch(job, lambda *_: None)
         memory.done = True
         speeds = [row["tokens_per_s"] for row in read_log(folder / LOG) if "tokens_per_s" in row][WARM:]
@@ -248,6 +249,7 @@ def main() -> None:
         flush=True,
     )
     speed, memory = ours(samples, prompt)
+    int8_speed, int8_memory = ours(samples, prompt, PARAMS.model_copy(update={"quantise": "int8"}))
     plain = padded()
     matrix = peak()
     share = sum(samples.answer_tokens) / tokens
@@ -255,15 +257,23 @@ def main() -> None:
     default = llamafactory(tokens, per_device_train_batch_size=4, max_steps=20)
     packs = {"packing": True, "per_device_train_batch_size": 1, "max_steps": 22}
     packed = llamafactory(tokens, **packs, disable_gradient_checkpointing=True)
+
+    def ratio(mine: float, theirs: float | None) -> float | None:
+        return round(mine / theirs, 2) if theirs else None
+
     result = {
         "useful_tokens_per_s": round(speed, 1),
         "padded_trainer_tokens_per_s": round(plain, 1),
-        "ratio_to_padded_trainer": round(speed / plain, 2),
-        "ratio_to_llamafactory_default": round(speed / default, 2) if default else None,
-        "ratio_to_llamafactory_packed": round(speed / packed, 2) if packed else None,
+        "ratio_to_padded_trainer": ratio(speed, plain),
+        "ratio_to_llamafactory_default": ratio(speed, default),
+        "ratio_to_llamafactory_packed": ratio(speed, packed),
         "matrix_peak_tflops": round(matrix, 3),
         "share_of_peak": round(work * speed / matrix, 3),
         "peak_gb": round(memory, 2),
+        "int8_useful_tokens_per_s": round(int8_speed, 1),
+        "int8_ratio_to_llamafactory_default": ratio(int8_speed, default),
+        "int8_ratio_to_llamafactory_packed": ratio(int8_speed, packed),
+        "int8_peak_gb": round(int8_memory, 2),
     }
     print(json.dumps(result))
 

@@ -194,7 +194,7 @@ class TrainParams(Block):
     pack_tokens: int = Key(512, gt=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     gradient_checkpointing: bool = False
-    quantise: Literal["none", "nf4"] = "none"
+    quantise: Literal["none", "int8", "nf4"] = "none"
     zero: Literal[1, 2, 3] = 2
     offload: Literal["none", "optimizer", "parameters"] = "none"
     lora: LoraParams = LoraParams()
@@ -211,6 +211,9 @@ class TrainParams(Block):
             raise ValueError(
                 "quantise: nf4 can't be combined with zero: 3, which would cut the 4-bit blocks apart; use zero: 2"
             )
+        if self.quantise == "int8" and (self.zero == 3 or self.lora.dora):
+            other, why = ("zero: 3", "cuts weights apart") if self.zero == 3 else ("lora.dora", "needs the weights themselves")
+            raise ValueError(f"quantise: int8 can't be combined with {other}, which {why}; use quantise: none")
         return self
 
 

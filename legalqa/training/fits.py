@@ -12,30 +12,30 @@ NVLINK, NETWORK, PCIE = 250e9, 25e9, 25e9  # bytes/s of a GPU: to others in its 
 MOST_TOKENS = 4096  # of a GPU's micro-batch: from some 2,000 on more of them gain nothing
 
 
-def knobs(params: TrainParams, processes: int) -> list[tuple[str, TrainParams]]:
+def knobs(params: TrainParams, processes: int, device: str) -> list[tuple[str, TrainParams]]:
     """Settings that need less and less memory, the cheapest first."""
     small = params.model_copy(update={"pack_tokens": params.max_length})
     check = small.model_copy(update={"gradient_checkpointing": True})
     ladder = [("as it is", params)]
     if small != params:
         ladder.append((f"pack_tokens: {params.max_length}", small))
+    if device == "cpu" and params.quantise == "none" and params.zero < 3 and not params.lora.dora:
+        ladder.append(("quantise: int8", small.model_copy(update={"quantise": "int8"})))
     if check != small:
         ladder.append(("gradient_checkpointing: true", check))
     if processes > 1 and params.quantise == "none":
         ladder.append(("zero: 3", check.model_copy(update={"zero": 3})))
     ladder.append(("quantise: nf4", check.model_copy(update={"quantise": "nf4", "zero": 2, "offload": "none"})))
-    ladder.append(
-        ("zero: 3, offload: parameters", check.model_copy(update={"zero": 3, "offload": "parameters", "quantise": "none"}))
-    )
+    if device == "cuda":  # from a CPU's memory there is nowhere else to put them
+        offload = {"zero": 3, "offload": "parameters", "quantise": "none"}
+        ladder.append(("zero: 3, offload: parameters", check.model_copy(update=offload)))
     return ladder
 
 
 def verdict(shape: Shape, params: TrainParams, machine: Machine, available: float, longest: int) -> str:
     """Fits, or the first knob with which it does. ``available`` GB a process; ``longest`` tokens of a micro-batch."""
     wide = machine.precision == "fp32"
-    for name, tried in knobs(params, machine.world):
-        if tried.offload == "parameters" and machine.device == "cpu":
-            continue  # there is nowhere else to put them
+    for name, tried in knobs(params, machine.world, machine.device):
         tokens = min(longest, tried.pack_tokens)
         need = memory(shape, tried, machine.device, machine.world, machine.processes, wide, tokens).total
         if need <= available * SPARE:
@@ -72,7 +72,9 @@ def public_table(params: TrainParams, answer_share: float, sample_tokens: float)
 
 def _on_gpus(shape: Shape, params: TrainParams, gpus: int, answer_share: float, sample_tokens: float) -> str:
     lora = params.lora.model_copy(update={"targets": "all-linear"})  # names differ between models
-    for name, knob in knobs(params.model_copy(update={"lora": lora, "pack_tokens": params.max_length}), gpus):
+    quantise = "none" if params.quantise == "int8" else params.quantise  # int8 is for CPUs
+    asked = params.model_copy(update={"lora": lora, "pack_tokens": params.max_length, "quantise": quantise})
+    for name, knob in knobs(asked, gpus, "cuda"):
         fitting = None
         tokens = params.max_length
         while tokens <= max(MOST_TOKENS, params.max_length):

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from legalqa.training.int8 import Int8Linear
+
 Tensors = tuple[torch.Tensor | None, ...]
 
 
@@ -46,27 +48,25 @@ class _Gate(torch.autograd.Function):
 class _Lora(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        scale: float,
+        ctx: Any, x: torch.Tensor, base: nn.Linear | Int8Linear, a: torch.Tensor, b: torch.Tensor, scale: float
     ) -> torch.Tensor:
         flat = x.reshape(-1, x.shape[-1])
         inner = (flat @ a.T).mul_(scale)
-        ctx.save_for_backward(flat, weight, a, b, inner)
-        ctx.scale = scale
-        return functional.linear(flat, weight, bias).addmm_(inner, b.T).view(*x.shape[:-1], -1)
+        ctx.save_for_backward(flat, a, b, inner)
+        ctx.base, ctx.scale = base, scale
+        y = base.ahead(flat) if isinstance(base, Int8Linear) else functional.linear(flat, base.weight, base.bias)
+        return y.addmm_(inner, b.T).view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *outputs: torch.Tensor) -> Tensors:
-        flat, weight, a, b, inner = ctx.saved_tensors
+        flat, a, b, inner = ctx.saved_tensors
         gradient = outputs[0].reshape(-1, outputs[0].shape[-1])
         back = (gradient @ b).mul_(ctx.scale)
-        below = (gradient @ weight).addmm_(back, a).view(*outputs[0].shape[:-1], -1) if ctx.needs_input_grad[0] else None
-        return below, None, None, back.T @ flat, gradient.T @ inner, None
+        below = None
+        if ctx.needs_input_grad[0]:
+            below = ctx.base.back(gradient) if isinstance(ctx.base, Int8Linear) else gradient @ ctx.base.weight
+            below = below.addmm_(back, a).view(*outputs[0].shape[:-1], -1)
+        return below, None, back.T @ flat, gradient.T @ inner, None
 
 
 def _norm(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -81,8 +81,8 @@ def _mlp(self: Any, x: torch.Tensor) -> torch.Tensor:
 
 def _lora(self: Any, x: torch.Tensor) -> torch.Tensor:
     (name,) = self.active_adapters
-    base, a, b = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-    result: torch.Tensor = _Lora.apply(x, base.weight, base.bias, a, b, self.scaling[name])  # type: ignore[no-untyped-call]
+    a, b = self.lora_A[name].weight, self.lora_B[name].weight
+    result: torch.Tensor = _Lora.apply(x, self.base_layer, a, b, self.scaling[name])  # type: ignore[no-untyped-call]
     return result
 
 
@@ -99,8 +99,8 @@ def install(model: nn.Module) -> None:
 
 
 def _plain_lora(module: Any) -> bool:
-    """A LoRA layer over a plain linear one, without DoRA and without dropout."""
+    """A LoRA layer over a plain or int8 linear one, without DoRA and without dropout."""
     from peft.tuners.lora import Linear
 
-    plain = type(module) is Linear and type(module.base_layer) is nn.Linear and not module.lora_variant
+    plain = type(module) is Linear and type(module.base_layer) in (nn.Linear, Int8Linear) and not module.lora_variant
     return plain and all(isinstance(dropout, nn.Identity) for dropout in module.lora_dropout.values())

@@ -84,6 +84,8 @@ def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapp
     checkpoints = Checkpoints.of(key)
     machine = detect(params.precision, max(1, min(params.batch, len(splits[TRAIN]))))
     zero.settings(params, machine)  # refused here, before anything is started
+    if params.quantise == "int8" and machine.device != "cpu":
+        raise UserError(Problem("train.quantise", "int8 on a GPU", "none or nf4: int8 products are made for CPUs here"))
     if machine.host_rank:
         return Job(params=params, machine=machine, base=base.resolve(), folder=checkpoints.folder, pad_id=pad_id)
     checkpoints.start()

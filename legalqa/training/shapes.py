@@ -142,10 +142,10 @@ def memory(shape: Shape, params: TrainParams, device: str, processes: int, per_h
     """
     size = 4 if wide else 2
     trained = shape.trainable(params)
-    four_bit = shape.linear_parameters if params.quantise == "nf4" else 0
-    weights = four_bit * NF4_BYTES + (shape.parameters - four_bit) * size
-    if four_bit and device == "cpu":
-        weights += four_bit * size  # the file they are made from stays mapped
+    linear = shape.linear_parameters
+    weights = linear * {"none": size, "int8": 1, "nf4": NF4_BYTES}[params.quantise] + (shape.parameters - linear) * size
+    if params.quantise == "nf4" and device == "cpu":
+        weights += linear * size  # the file they are made from stays mapped
     gathered = 0.0
     if params.zero == 3 and (processes > 1 or params.offload == "parameters"):
         largest = 2 * shape.linear_parameters / shape.layers + shape.vocabulary * shape.hidden

@@ -160,6 +160,8 @@ def _model(job: Job) -> tuple[Any, Any, int]:
         ):  # else the first dev loss repacks 4-bit weights so that they can't be trained
             module.support_avx512bf16_for_cpu = False
     model = lora.attach(base, job.params.lora)
+    if job.params.quantise == "int8":
+        _to_int8(base, job)
     answer_loss = loss.install(base)
     if job.machine.device == "cpu" and job.params.zero < 3:  # ZeRO-3 gathers a layer's weights in its own forward only
         fused.install(model)
@@ -167,6 +169,24 @@ def _model(job: Job) -> tuple[Any, Any, int]:
         model.enable_input_require_grads()
     trainable = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad)
     return model, answer_loss, trainable
+
+
+def _to_int8(base: Any, job: Job) -> None:
+    """One process of each host makes the int8 weights, from a copy of the base that then goes; all map the same file."""
+    import torch.distributed as dist
+    from transformers import AutoModelForCausalLM
+
+    from legalqa.training import int8
+
+    local = int(os.environ["LOCAL_RANK"])
+    path = job.folder / f"int8-{int(os.environ['RANK']) - local}.safetensors"
+    if local == 0:
+        int8.write(AutoModelForCausalLM.from_pretrained(job.base, dtype="auto"), path)
+    dist.barrier()
+    int8.install(base, path)
+    dist.barrier()
+    if local == 0:
+        path.unlink()  # what is mapped stays
 
 
 def _outcome(state: Any, stopped: bool, trainable: int, tokens: int) -> Outcome:

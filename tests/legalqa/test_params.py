@@ -68,6 +68,19 @@ def test_shares_that_do_not_add_up(tmp_path: Path) -> None:
     assert "must be 1, found 1.3" in message
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("  zero: 2 ", "  zero: 3 ", "int8 can't be combined with zero: 3, which cuts weights apart"),
+        ("    dora: false", "    dora: true", "int8 can't be combined with lora.dora, which needs the weights themselves"),
+    ],
+)
+def test_int8_where_it_can_not_be(tmp_path: Path, old: str, new: str, found: str) -> None:
+    path = _edited(tmp_path, old, new)
+    path.write_text(path.read_text(encoding="utf-8").replace("  quantise: none", "  quantise: int8", 1), encoding="utf-8")
+    assert found in _message(path)
+
+
 def test_missing_block_is_named(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("data:\n  source: a.csv\n", encoding="utf-8")

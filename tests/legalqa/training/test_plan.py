@@ -65,6 +65,18 @@ def test_the_verdict_names_the_first_knob_that_helps() -> None:
     assert "with any setting; use a smaller base" in fits.verdict(PUBLIC["GLM-130B"], BIG, machine, 2, 2048)
 
 
+def test_int8_is_a_knob_of_processors_alone() -> None:
+    shape, tried = PUBLIC["Llama-2-7B"], BIG.model_copy(update={"pack_tokens": BIG.max_length})
+    on = {device: [name for name, _ in fits.knobs(tried, 1, device)] for device in ("cpu", "cuda")}
+    assert "quantise: int8" in on["cpu"] and "zero: 3, offload: parameters" not in on["cpu"]
+    assert "quantise: int8" not in on["cuda"] and "zero: 3, offload: parameters" in on["cuda"]
+    int8 = memory(shape, tried.model_copy(update={"quantise": "int8"}), "cpu", 1, 1, wide=False, tokens=512)
+    plain = memory(shape, tried, "cpu", 1, 1, wide=False, tokens=512)
+    assert plain.weights - int8.weights == pytest.approx(shape.linear_parameters / 1e9)
+    dora = tried.model_copy(update={"lora": tried.lora.model_copy(update={"dora": True})})
+    assert "quantise: int8" not in [name for name, _ in fits.knobs(dora, 1, "cpu")]
+
+
 def test_public_models_on_one_to_64_gpus() -> None:
     lines = fits.public_table(TrainParams(), answer_share=0.5, sample_tokens=140)
     settings = {

@@ -206,8 +206,24 @@ def test_how_it_is_computed_changes_no_loss(make_job: MakeJob, keys: dict[str, A
     assert len(load_file(adapter(job) / WEIGHTS)) == 2 * 7 * 2  # A and B of seven layers in two blocks
 
 
+@pytest.mark.parametrize("keys", [{}, {"processes": 2}, {"layout": "grouped"}, {"gradient_checkpointing": True}], ids=str)
+def test_an_int8_base_changes_the_losses_little(make_job: MakeJob, keys: dict[str, Any]) -> None:
+    job = make_job(precision="fp32", quantise="int8", **keys)
+    finished(job)
+    assert losses(job) == pytest.approx(GOLDEN, rel=0.02)
+    assert losses(job) != pytest.approx(GOLDEN, rel=1e-4)  # it was in int8
+    check_adapter(adapter(job))
+    assert not list(job.folder.glob("int8*"))
+
+
 @pytest.mark.parametrize(
-    "keys", [{"quantise": "nf4"}, {"lora": {"r": 4, "rslora": True, "dora": True, "init": "gaussian", "dropout": 0.1}}], ids=str
+    "keys",
+    [
+        {"quantise": "nf4"},
+        {"quantise": "int8", "lora": {"r": 4, "dropout": 0.1}},
+        {"lora": {"r": 4, "rslora": True, "dora": True, "init": "gaussian", "dropout": 0.1}},
+    ],
+    ids=str,
 )
 def test_other_adapters_learn(make_job: MakeJob, keys: dict[str, Any]) -> None:
     job = make_job(**keys)
