@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 ZERO_POINT = 128  # the kernel takes unsigned activations
 ROW_LEVELS = 127
 SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # layers that transformers' models give the same input
 # Without VNNI the processor adds two products in 16 bits first: 7-bit weights keep that from overflowing.
 WEIGHT_LEVELS = 127 if torch.cpu._is_vnni_supported() else 63
+FEW = 16  # oneDNN makes and keeps a kernel for each number of rows: beyond this one only for its multiples
 _HALF = torch.tensor(ZERO_POINT + 0.5)
 
 
@@ -40,9 +42,12 @@ class Int8Linear(nn.Module):
 
     def product(self, levels: Tensor, largest: Tensor, added: Tensor | None) -> Tensor:
         """The product of rows that are integers already (see `in_integers`), with ``added`` on top: (rows, out_features)."""
+        rows = len(levels)
+        if rows > FEW:
+            levels = functional.pad(levels, (0, 0, 0, -rows % FEW))
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
             levels, 1.0, ZERO_POINT, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
-        )
+        )[:rows]
         return y.mul_(largest) if added is None else torch.addcmul(added, y, largest)
 
 
