@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from legalqa.prompt import Prompt
 from legalqa.records import write_jsonl
 from legalqa.training.lora import load_adapted
 from tests.legalqa.training.conftest import conversations
+from tests.needs import program
 from tests.tiny import tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,17 +146,19 @@ def test_a_diverging_training_fails_with_one_message_and_publishes_nothing(proje
     assert [status for status, _ in runs(project)] == ["FAILED"]
 
 
+CABLE = "cable"  # its end has this name on both hosts
+
+
 @pytest.fixture
 def two_hosts() -> Iterator[list[str]]:
-    """Two network namespaces with an address each, joined by a cable: 10.77.0.1 and 10.77.0.2."""
+    """Two network namespaces with an address each, joined by a cable: 10.77.0.1 and 10.77.0.2. What runs a command on each."""
     names = [f"legalqa{os.getpid()}-{number}" for number in (0, 1)]
-    cable = [f"lq{os.getpid()}{end}" for end in "ab"]
     commands = [f"ip netns add {name}" for name in names]
-    commands.append(f"ip link add {cable[0]} netns {names[0]} type veth peer name {cable[1]} netns {names[1]}")
-    for number, (name, end) in enumerate(zip(names, cable, strict=True), start=1):
+    commands.append(f"ip link add {CABLE} netns {names[0]} type veth peer name {CABLE} netns {names[1]}")
+    for number, name in enumerate(names, start=1):
         commands += [
-            f"ip -n {name} addr add 10.77.0.{number}/24 dev {end}",
-            f"ip -n {name} link set {end} up",
+            f"ip -n {name} addr add 10.77.0.{number}/24 dev {CABLE}",
+            f"ip -n {name} link set {CABLE} up",
             f"ip -n {name} link set lo up",
         ]
     try:
@@ -183,9 +185,8 @@ def test_two_hosts_learn_what_one_host_learns(tmp_path: Path, two_hosts: list[st
     project = make_project(tmp_path, epochs=2)
     shared = {"LEGALQA_HOSTS": "2", "LEGALQA_PROCESSES": "1", "MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29577"}
     hosts = []
-    for rank, (prefix, end) in enumerate(zip(two_hosts, "ab", strict=True)):
-        card = f"lq{os.getpid()}{end}"
-        hosts.append(start(project, prefix.split(), LEGALQA_HOST_RANK=str(rank), GLOO_SOCKET_IFNAME=card, **shared))
+    for rank, prefix in enumerate(two_hosts):
+        hosts.append(start(project, prefix.split(), LEGALQA_HOST_RANK=str(rank), GLOO_SOCKET_IFNAME=CABLE, **shared))
     try:
         outputs = [host.communicate(timeout=300)[0] for host in hosts]
     finally:
@@ -197,33 +198,52 @@ def test_two_hosts_learn_what_one_host_learns(tmp_path: Path, two_hosts: list[st
     assert (project / ADAPTER).read_bytes() == learned_alone
 
 
-PDSH = """#!{python}
-import os, subprocess, sys
-hosts, command = sys.argv[sys.argv.index("-w") + 1 :][:2][0].split(","), " ".join(sys.argv[sys.argv.index("-w") + 2 :])
-bare = {{"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}}  # as sshd starts a command
-runs = [subprocess.Popen(["sh", "-c", command.replace("%n", str(n))], env=bare) for n, host in enumerate(hosts)]
-sys.exit(max(run.wait() for run in runs))
-"""
+@pytest.fixture
+def tools(tmp_path_factory: pytest.TempPathFactory, two_hosts: list[str]) -> Iterator[Path]:
+    """An SSH server on both hosts, and a folder with an `ssh` that has the key to them."""
+    program("pdsh", package="pdsh")
+    server = program("sshd", "/usr/sbin/sshd", package="openssh-server")
+    folder = tmp_path_factory.mktemp("tools")
+    for name in ("user", "host"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    known = f"{folder}/known_hosts"
+    options = f"-F none -i {folder}/user -o UserKnownHostsFile={known} -o StrictHostKeyChecking=accept-new"
+    (folder / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {options} "$@"\n', encoding="utf-8")
+    (folder / "ssh").chmod(0o755)
+    Path("/run/sshd").mkdir(exist_ok=True)  # it insists on this one
+    lines = ["UsePAM no", "StrictModes no", "PidFile none", f"HostKey {folder}/host", f"AuthorizedKeysFile {folder}/user.pub"]
+    (folder / "sshd_config").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    servers = [subprocess.Popen([*prefix.split(), server, "-D", "-f", folder / "sshd_config"]) for prefix in two_hosts]
+    try:
+        yield folder
+    finally:
+        for process in servers:
+            process.terminate()
+            process.wait()
 
 
 def test_deepspeed_starts_the_hosts_of_a_hostfile(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, learned_alone: bytes
+    tmp_path: Path, two_hosts: list[str], tools: Path, learned_alone: bytes
 ) -> None:
-    """DeepSpeed's own launcher; pdsh and ssh are stand-ins that run what they are given here."""
+    """The stage on the first host alone; DeepSpeed's launcher reaches both by pdsh and ssh."""
     project = make_project(tmp_path, epochs=2)
-    tools = tmp_path_factory.mktemp("tools")
-    for name, text in {"pdsh": PDSH.format(python=sys.executable), "ssh": '#!/bin/sh\necho "$@" >> "$0.log"\n'}.items():
-        (tools / name).write_text(text, encoding="utf-8")
-        (tools / name).chmod(0o755)
     hostfile = tools / "hostfile"
-    hostfile.write_text("# two hosts\none slots=1\ntwo slots=1\n", encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    hostfile.write_text("# two hosts\n10.77.0.1 slots=1\n10.77.0.2 slots=1\n", encoding="utf-8")
     path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-    stage = start(project, LEGALQA_HOSTFILE=str(hostfile), MASTER_ADDR="127.0.0.1", MASTER_PORT=port, PATH=path)
-    said, _ = stage.communicate(timeout=300)
+    environment = {"LEGALQA_HOSTFILE": str(hostfile), "GLOO_SOCKET_IFNAME": CABLE, "PATH": path}
+    said, _ = (stage := start(project, two_hosts[0].split(), **environment)).communicate(timeout=300)
     assert stage.returncode == 0, said
     assert (project / ADAPTER).read_bytes() == learned_alone
-    asked = [line.split()[-2:] for line in (tools / "ssh.log").read_text().splitlines()]
-    assert sorted(asked) == [["one", "true"], ["two", "true"]]
+
+
+def test_a_host_without_a_key_is_named_before_anything_starts(tmp_path: Path, two_hosts: list[str], tools: Path) -> None:
+    project = make_project(tmp_path, epochs=2)
+    (tools / "hostfile").write_text("10.77.0.1 slots=1\n10.77.0.2 slots=1\n", encoding="utf-8")
+    (tools / "user.pub").write_text("", encoding="utf-8")
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    stage = start(project, two_hosts[0].split(), LEGALQA_HOSTFILE=str(tools / "hostfile"), PATH=path)
+    said, _ = stage.communicate(timeout=300)
+    assert stage.returncode == 1
+    for host in ("10.77.0.1", "10.77.0.2"):
+        assert f"host {host}: " in said and "Permission denied" in said
+    assert "ssh to it must work without a password" in said and "Traceback" not in said
