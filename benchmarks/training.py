@@ -29,7 +29,7 @@ from legalqa.records import Conversation, Message  # noqa: E402
 from legalqa.training.curves import read_log  # noqa: E402
 from legalqa.training.job import DEV, LOG, TRAIN, Job  # noqa: E402
 from legalqa.training.launch import launch  # noqa: E402
-from legalqa.training.machine import detect  # noqa: E402
+from legalqa.training.machine import detect, multiplies_int8  # noqa: E402
 from legalqa.training.packing import Samples, tokenise  # noqa: E402
 from legalqa.training.shapes import Shape  # noqa: E402
 
@@ -249,7 +249,9 @@ def main() -> None:
         flush=True,
     )
     speed, memory = ours(samples, prompt)
-    int8_speed, int8_memory = ours(samples, prompt, PARAMS.model_copy(update={"quantise": "int8"}))
+    int8_speed, int8_memory = 0.0, 0.0
+    if multiplies_int8(detect(PARAMS.precision, PARAMS.batch).device):
+        int8_speed, int8_memory = ours(samples, prompt, PARAMS.model_copy(update={"quantise": "int8"}))
     plain = padded()
     matrix = peak()
     share = sum(samples.answer_tokens) / tokens

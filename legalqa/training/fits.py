@@ -1,7 +1,7 @@
 """Which settings of a training fit which devices, and which knob makes them fit."""
 
 from legalqa.params import TrainParams
-from legalqa.training.machine import Machine
+from legalqa.training.machine import Machine, multiplies_int8
 from legalqa.training.shapes import PUBLIC, Shape, memory
 
 SPARE = 0.95  # share of a device's memory that may be planned for
@@ -19,17 +19,24 @@ def knobs(params: TrainParams, processes: int, device: str) -> list[tuple[str, T
     ladder = [("as it is", params)]
     if small != params:
         ladder.append((f"pack_tokens: {params.max_length}", small))
-    if device == "cpu" and params.quantise == "none" and params.zero < 3 and not params.lora.dora:
-        ladder.append(("quantise: int8", small.model_copy(update={"quantise": "int8"})))
+    if multiplies_int8(device) and params.zero < 3 and not params.lora.dora:
+        for name, tried in (("quantise: int8", small), ("quantise: int8, gradient_checkpointing: true", check)):
+            ladder.append((name, tried.model_copy(update={"quantise": "int8"})))
+        return ladder
     if check != small:
         ladder.append(("gradient_checkpointing: true", check))
     if processes > 1 and params.quantise == "none":
         ladder.append(("zero: 3", check.model_copy(update={"zero": 3})))
-    ladder.append(("quantise: nf4", check.model_copy(update={"quantise": "nf4", "zero": 2, "offload": "none"})))
-    if device == "cuda":  # from a CPU's memory there is nowhere else to put them
+    if device == "cuda":  # a CPU's 4-bit weights keep the file they are made from, and there is nowhere else to put them
+        ladder.append(("quantise: nf4", check.model_copy(update={"quantise": "nf4", "zero": 2, "offload": "none"})))
         offload = {"zero": 3, "offload": "parameters", "quantise": "none"}
         ladder.append(("zero: 3, offload: parameters", check.model_copy(update=offload)))
     return ladder
+
+
+def on_gpus(params: TrainParams) -> TrainParams:
+    """The same training on GPUs, which multiply no int8 here."""
+    return params.model_copy(update={"quantise": "none"}) if params.quantise == "int8" else params
 
 
 def verdict(shape: Shape, params: TrainParams, machine: Machine, available: float, longest: int) -> str:
@@ -49,7 +56,7 @@ def zero_table(shape: Shape, params: TrainParams, devices: int) -> list[str]:
     """GB a GPU for each ZeRO stage, and of its host with offload."""
     lines = [f"{shape.name} on {devices} GPU(s), micro-batches of {params.pack_tokens} tokens: GB a GPU + GB of a host"]
     for stage_number, offload in ((1, "none"), (2, "none"), (2, "optimizer"), (3, "none"), (3, "parameters")):
-        tried = params.model_copy(update={"zero": stage_number, "offload": offload})
+        tried = on_gpus(params).model_copy(update={"zero": stage_number, "offload": offload})
         need = memory(shape, tried, "cuda", devices, min(devices, GPUS_A_HOST), wide=False, tokens=params.pack_tokens)
         lines.append(f"  ZeRO-{stage_number}, offload {offload:10}  {need.total:6.2f}  + {need.host:.2f}")
     return lines
@@ -72,8 +79,7 @@ def public_table(params: TrainParams, answer_share: float, sample_tokens: float)
 
 def _on_gpus(shape: Shape, params: TrainParams, gpus: int, answer_share: float, sample_tokens: float) -> str:
     lora = params.lora.model_copy(update={"targets": "all-linear"})  # names differ between models
-    quantise = "none" if params.quantise == "int8" else params.quantise  # int8 is for CPUs
-    asked = params.model_copy(update={"lora": lora, "pack_tokens": params.max_length, "quantise": quantise})
+    asked = on_gpus(params).model_copy(update={"lora": lora, "pack_tokens": params.max_length})
     for name, knob in knobs(asked, gpus, "cuda"):
         fitting = None
         tokens = params.max_length

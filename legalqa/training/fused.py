@@ -1,9 +1,11 @@
 """The same arithmetic with fewer tensors kept for the backward pass: a third less activation memory on a CPU.
 
-RMS norms keep their input instead of two copies in fp32, gated MLPs compute silu again instead of keeping it, and a LoRA
-layer adds its part in place. Only weights that stay frozen get no gradient here: those of norms and bases.
+RMS norms keep their input instead of two copies in fp32, gated MLPs compute silu again instead of keeping it, a LoRA
+layer adds its part in place, and the last MLP computes the answers' tokens alone. Only weights that stay frozen get no
+gradient here: those of norms and bases.
 """
 
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from legalqa.training.int8 import Int8Linear
+from legalqa.training.int8 import FrozenInt8Linear
 
 Tensors = tuple[torch.Tensor | None, ...]
 
@@ -48,13 +50,13 @@ class _Gate(torch.autograd.Function):
 class _Lora(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, base: nn.Linear | Int8Linear, a: torch.Tensor, b: torch.Tensor, scale: float
+        ctx: Any, x: torch.Tensor, base: nn.Linear | FrozenInt8Linear, a: torch.Tensor, b: torch.Tensor, scale: float
     ) -> torch.Tensor:
         flat = x.reshape(-1, x.shape[-1])
         inner = (flat @ a.T).mul_(scale)
         ctx.save_for_backward(flat, a, b, inner)
         ctx.base, ctx.scale = base, scale
-        y = base.ahead(flat) if isinstance(base, Int8Linear) else functional.linear(flat, base.weight, base.bias)
+        y = base.ahead(flat) if isinstance(base, FrozenInt8Linear) else functional.linear(flat, base.weight, base.bias)
         return y.addmm_(inner, b.T).view(*x.shape[:-1], -1)
 
     @staticmethod
@@ -64,7 +66,7 @@ class _Lora(torch.autograd.Function):
         back = (gradient @ b).mul_(ctx.scale)
         below = None
         if ctx.needs_input_grad[0]:
-            below = ctx.base.back(gradient) if isinstance(ctx.base, Int8Linear) else gradient @ ctx.base.weight
+            below = ctx.base.back(gradient) if isinstance(ctx.base, FrozenInt8Linear) else gradient @ ctx.base.weight
             below = below.addmm_(back, a).view(*outputs[0].shape[:-1], -1)
         return below, None, back.T @ flat, gradient.T @ inner, None
 
@@ -77,6 +79,14 @@ def _norm(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
 def _mlp(self: Any, x: torch.Tensor) -> torch.Tensor:
     lowered: torch.Tensor = self.down_proj(_Gate.apply(self.gate_proj(x), self.up_proj(x)))  # type: ignore[no-untyped-call]
     return lowered
+
+
+def _mlp_of_answers(self: Any, x: torch.Tensor) -> torch.Tensor:
+    """Nobody reads what the last layer gives for other tokens: they get zeros."""
+    if self.answers is None:
+        return _mlp(self, x)
+    lowered = _mlp(self, x[:, self.answers])
+    return torch.zeros_like(x).index_copy(1, self.answers, lowered)
 
 
 def _lora(self: Any, x: torch.Tensor) -> torch.Tensor:
@@ -96,11 +106,19 @@ def install(model: nn.Module) -> None:
             module.forward = MethodType(_mlp, module)
         elif _plain_lora(module):
             module.forward = MethodType(_lora, module)
+    last = [module for module in model.modules() if getattr(module.forward, "__func__", None) is _mlp][-1:]
+    for mlp in last:
+        mlp.forward = MethodType(_mlp_of_answers, mlp)
+        model.register_forward_pre_hook(partial(_tell_answers, mlp), with_kwargs=True)
+
+
+def _tell_answers(mlp: Any, _model: nn.Module, _arguments: Any, keywords: dict[str, Any]) -> None:
+    mlp.answers = keywords.get("logits_to_keep")
 
 
 def _plain_lora(module: Any) -> bool:
     """A LoRA layer over a plain or int8 linear one, without DoRA and without dropout."""
     from peft.tuners.lora import Linear
 
-    plain = type(module) is Linear and type(module.base_layer) in (nn.Linear, Int8Linear) and not module.lora_variant
+    plain = type(module) is Linear and type(module.base_layer) in (nn.Linear, FrozenInt8Linear) and not module.lora_variant
     return plain and all(isinstance(dropout, nn.Identity) for dropout in module.lora_dropout.values())

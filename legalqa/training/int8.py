@@ -1,8 +1,10 @@
-"""Frozen linear layers in int8, forward and backward: on a processor with VNNI an integer product takes half a bf16 one's time.
+"""Frozen linear layers in int8: on a processor with VNNI an integer product takes half a bf16 one's time.
 
 Weights have a scale for each output, activations and gradients one for each token, and sums are exact 32-bit integers. LoRA's
-own matrices and their gradients stay as they are, which is what keeps such a training stable (SwitchBack: Wortsman et al. 2023,
-"Stable and low-precision training for large-scale vision-language models", arXiv:2304.13013).
+own matrices and their gradients stay in 16 bits, as weight gradients do in SwitchBack (Wortsman et al. 2023, "Stable and
+low-precision training for large-scale vision-language models", arXiv:2304.13013), and so does the gradient of the head's
+input. A feature that is hundreds of times as large as the others of its token drowns them; models from some 6 billion
+parameters on have such (LLM.int8(), arXiv:2208.07339).
 """
 
 from pathlib import Path
@@ -15,10 +17,10 @@ from torch import Tensor, nn
 LEVELS = 127
 # Without VNNI the processor adds two products in 16 bits first: 7-bit weights keep that from overflowing.
 WEIGHT_LEVELS = LEVELS if torch.cpu._is_vnni_supported() else 63
-WEIGHTS, SCALES = "weight", "scales"
+WEIGHT, SCALES = "weight", "scales"
 
 
-class Int8Linear(nn.Module):
+class FrozenInt8Linear(nn.Module):
     """``y = x W^T + b`` where W (out, in) is int8 with a scale for each output; it learns nothing itself."""
 
     def __init__(self, weight: Tensor, scales: Tensor, bias: Tensor | None) -> None:
@@ -45,7 +47,7 @@ class Int8Linear(nn.Module):
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Int8Linear) -> Tensor:
+    def forward(ctx: Any, x: Tensor, layer: FrozenInt8Linear) -> Tensor:
         ctx.layer = layer
         return layer.ahead(x.reshape(-1, layer.in_features)).view(*x.shape[:-1], -1)
 
@@ -58,29 +60,26 @@ class _Product(torch.autograd.Function):
 def in_levels(rows: Tensor, levels: int = LEVELS) -> tuple[Tensor, Tensor]:
     """Each row of (rows, features) as int8 from -levels to levels, and the size (rows, 1) in fp32 of one level."""
     wide = rows.float()
-    sizes = wide.abs().amax(1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny * levels).div_(levels)
-    return (wide * sizes.reciprocal()).round_().to(torch.int8), sizes
+    other = wide.abs()
+    sizes = other.amax(1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny * levels).div_(levels)
+    return torch.mul(wide, sizes.reciprocal(), out=other).round_().to(torch.int8), sizes
 
 
-def write(model: nn.Module, path: Path) -> None:
-    """Quantise the linear layers of a base, all but its head, into a file which all processes of a host map."""
-    tensors: dict[str, Tensor] = {}
+def write(model: nn.Module, folder: Path) -> None:
+    """Quantise the linear layers of a base into files of ``folder`` which all processes of a host map."""
     for name, layer in _linear(model):
         levels, sizes = in_levels(layer.weight.detach(), WEIGHT_LEVELS)
-        tensors |= {f"{name}.{WEIGHTS}": levels, f"{name}.{SCALES}": sizes.flatten()}
-    save_file(tensors, path)
+        save_file({WEIGHT: levels, SCALES: sizes.flatten()}, folder / f"{name}.safetensors")
 
 
-def install(model: nn.Module, path: Path) -> None:
+def install(model: nn.Module, folder: Path) -> None:
     """Put what `write` wrote in the places of the linear layers of the same base, which may have got LoRA around them."""
-    tensors = load_file(path)
     for place, layer in _linear(model):
-        name = place.removesuffix(".base_layer")
+        tensors = load_file(folder / f"{place.removesuffix('.base_layer')}.safetensors")
         bias = None if layer.bias is None else layer.bias.detach().float()
-        model.set_submodule(place, Int8Linear(tensors[f"{name}.{WEIGHTS}"], tensors[f"{name}.{SCALES}"], bias))
+        model.set_submodule(place, FrozenInt8Linear(tensors[WEIGHT], tensors[SCALES], bias))
 
 
-def _linear(model: Any) -> list[tuple[str, nn.Linear]]:
-    head = model.get_output_embeddings()
-    linear = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and layer is not head)
+def _linear(model: nn.Module) -> list[tuple[str, nn.Linear]]:
+    linear = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear))
     return [(name, layer) for name, layer in linear if ".lora_" not in name]

@@ -1,6 +1,7 @@
 """What the stage hands to the training processes and what they hand back: files in the folder of the train_key."""
 
 import os
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ from legalqa.params import TrainParams
 from legalqa.problems import Problem, UserError
 from legalqa.training import zero
 from legalqa.training.checkpoints import Checkpoints
-from legalqa.training.machine import PROCESSES, Machine, detect
+from legalqa.training.machine import PROCESSES, Machine, detect, multiplies_int8
 from legalqa.training.packing import Samples
 
 JOB, OUTCOME, LOG, STOP = "job.json", "outcome.json", "log.jsonl", "stop"
@@ -74,6 +75,14 @@ class Outcome(BaseModel):
         return cls.model_validate(read_json(path)) if path.exists() else None
 
 
+def refuse_impossible(params: TrainParams, machine: Machine) -> None:
+    """Raises UserError for settings that contradict each other or the machine, before anything is started."""
+    zero.settings(params, machine)
+    if params.quantise == "int8" and not multiplies_int8(machine.device):
+        found = f"int8 on {'a GPU' if machine.device == 'cuda' else platform.machine()}"
+        raise UserError(Problem("train.quantise", found, "none or nf4: int8 products are those of x86 processors"))
+
+
 def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapping[str, Samples]) -> Job:
     """Make the job: machine, folder, token ids for the processes, and the checkpoint to go on from, if there is one.
 
@@ -83,9 +92,7 @@ def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapp
     """
     checkpoints = Checkpoints.of(key)
     machine = detect(params.precision, max(1, min(params.batch, len(splits[TRAIN]))))
-    zero.settings(params, machine)  # refused here, before anything is started
-    if params.quantise == "int8" and machine.device != "cpu":
-        raise UserError(Problem("train.quantise", "int8 on a GPU", "none or nf4: int8 products are made for CPUs here"))
+    refuse_impossible(params, machine)
     if machine.host_rank:
         return Job(params=params, machine=machine, base=base.resolve(), folder=checkpoints.folder, pad_id=pad_id)
     checkpoints.start()

@@ -8,6 +8,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from legalqa.training.batches import IGNORED
+from legalqa.training.int8 import FrozenInt8Linear, in_levels
 
 CHUNK = 512  # answer tokens whose logits exist at once: 512 x 151,936 words are 156 MB in bf16
 WORDS = 4096  # of the vocabulary that are worked on at once: 512 x 4,096 are 8 MB in fp32
@@ -20,9 +21,10 @@ class AnswerLoss(nn.Module):
     with a target are computed, `CHUNK` at a time. Stands in for a model's frozen head and its loss: see `install`.
     """
 
-    def __init__(self, head: nn.Linear) -> None:
+    def __init__(self, head: nn.Linear | FrozenInt8Linear) -> None:
         super().__init__()
         self.weight = head.weight  # a direct parameter, so that ZeRO-3 gathers it for this module
+        self.scales = head.scales if isinstance(head, FrozenInt8Linear) else None
         self.right: torch.Tensor
         self.register_buffer("right", torch.zeros((), dtype=torch.long), persistent=False)
         """Answer tokens that were the likeliest word, counted up without gradients alone: for the dev split."""
@@ -34,7 +36,7 @@ class AnswerLoss(nn.Module):
         """
         known = labels != IGNORED
         loss: torch.Tensor = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
-            logits[known], self.weight, labels[known], self.right
+            logits[known], self.weight, self.scales, labels[known], self.right
         )
         return loss
 
@@ -50,18 +52,24 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, right: torch.Tensor
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        scales: torch.Tensor | None,
+        targets: torch.Tensor,
+        right: torch.Tensor,
     ) -> torch.Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         learns = ctx.needs_input_grad[0]
         gradient = torch.empty_like(hidden) if learns else None
-        blocks = torch.split(weight, WORDS)
+        head = _Head(weight) if scales is None else _Int8Head(weight, scales)
         for start in range(0, len(targets), CHUNK):
             part, wanted = hidden[start : start + CHUNK], targets[start : start + CHUNK]
+            head.read(part)
             kept, tops, sums = [], [], []
             best, likeliest = part.new_full((len(part),), -torch.inf, dtype=torch.float32), torch.zeros_like(wanted)
-            for number, block in enumerate(blocks):
-                logits = functional.linear(part, block).float()
+            for number in range(-(-len(weight) // WORDS)):
+                logits = head.logits(number)
                 top, word = logits.max(1)
                 likeliest = torch.where(top > best, word + number * WORDS, likeliest)
                 best = torch.maximum(best, top)
@@ -78,17 +86,62 @@ class _ChunkedLoss(torch.autograd.Function):
             if gradient is None:
                 right += (likeliest == wanted).sum()
                 continue
-            expected = -weight[wanted].float()
-            for powers, block, scale in zip(kept, blocks, (top - log_sum).exp(), strict=True):
-                expected += (powers @ block).float().mul_(scale[:, None])
+            expected = -head.rows(wanted)
+            for number, (powers, scale) in enumerate(zip(kept, (top - log_sum).exp(), strict=True)):
+                expected += head.sums(number, powers).mul_(scale[:, None])
             gradient[start : start + CHUNK] = expected
         ctx.save_for_backward(gradient)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outputs[0], None, None, None
+        return gradient * outputs[0], None, None, None, None
+
+
+class _Head:
+    """The weights (words, hidden) in blocks of `WORDS`, as a chunk of hidden states (tokens, hidden) needs them."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self._weight, self._blocks = weight, weight.split(WORDS)
+
+    def read(self, part: torch.Tensor) -> None:
+        """The next chunk."""
+        self._part = part
+
+    def logits(self, number: int) -> torch.Tensor:
+        """What the chunk gives for a block's words: (tokens, words) in fp32."""
+        return functional.linear(self._part, self._blocks[number]).float()
+
+    def sums(self, number: int, powers: torch.Tensor) -> torch.Tensor:
+        """A block's rows, weighted by (tokens, words): (tokens, hidden) in fp32."""
+        return (powers @ self._blocks[number]).float()
+
+    def rows(self, words: torch.Tensor) -> torch.Tensor:
+        """The rows of some words, in fp32."""
+        return self._weight[words].float()
+
+
+class _Int8Head(_Head):
+    """Logits by integer products. Probabilities span too many sizes for integers: they meet the weights as 16-bit numbers."""
+
+    def __init__(self, weight: torch.Tensor, scales: torch.Tensor) -> None:
+        super().__init__(weight)
+        self._scales, self._block_scales = scales, scales.split(WORDS)
+
+    def read(self, part: torch.Tensor) -> None:
+        self._levels, self._sizes = in_levels(part)
+
+    def logits(self, number: int) -> torch.Tensor:
+        sums = torch._int_mm(self._levels, self._blocks[number].T).float()
+        return sums.mul_(self._sizes).mul_(self._block_scales[number])
+
+    def sums(self, number: int, powers: torch.Tensor) -> torch.Tensor:
+        scaled = powers * self._block_scales[number].to(powers.dtype)
+        return (scaled @ self._blocks[number].to(powers.dtype)).float()
+
+    def rows(self, words: torch.Tensor) -> torch.Tensor:
+        return self._weight[words] * self._scales[words, None]
 
 
 def install(model: PreTrainedModel) -> AnswerLoss:

@@ -1,6 +1,7 @@
 """What this machine trains with: devices, processes, threads, dtype. Comes from the environment, never from params.yaml."""
 
 import os
+import platform
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +68,11 @@ def detect(precision: Literal["auto", "bf16", "fp32"], most: int) -> Machine:
         address=os.environ.get("MASTER_ADDR") or (next(iter(slots)) if hosts > 1 and slots else "127.0.0.1"),
         port=_number("MASTER_PORT") or (PORT if slots else 0),
     )
+
+
+def multiplies_int8(device: str) -> bool:
+    """Whether oneDNN has integer products for it; torch's own loops are slower than fp32."""
+    return device == "cpu" and platform.machine() in ("x86_64", "AMD64")
 
 
 def _number(name: str) -> int | None:

@@ -23,16 +23,16 @@ from legalqa.stage import stage
 from legalqa.training.checkpoints import KEPT
 from legalqa.training.curves import read_log
 from legalqa.training.fits import GPU_PEAK, duration, public_table, verdict, zero_table
-from legalqa.training.job import DEV, LOG, TRAIN, Job
+from legalqa.training.job import DEV, LOG, TRAIN, Job, refuse_impossible
 from legalqa.training.launch import launch
 from legalqa.training.machine import Machine, detect
 from legalqa.training.packing import Samples, lay_out, plan_steps, tokenise
-from legalqa.training.shapes import GB, PUBLIC, Memory, Shape, checkpoint_bytes, memory
+from legalqa.training.shapes import GB, INT8_WORK, PUBLIC, Memory, Shape, checkpoint_bytes, memory
 
 BASE = Path("models/base")
 SPLITS = [Path("data/splits/train.jsonl"), Path("data/splits/dev.jsonl")]
 EFFICIENCY = 0.55  # share of the matrix product peak that a training reaches before it is calibrated
-INT8_WORK = 0.67  # of an int8 product with all that goes with it, against a bf16 one: measured
+FP32_TO_BF16 = 0.5  # work that a processor does in fp32 while it does one in bf16: vectors are half as long
 START = 20.0  # seconds to start the processes, load the base and save, before they are calibrated
 PACKAGED = "Qwen/Qwen2.5-Coder-0.5B-Instruct"
 TOKENS_PER_CHARACTER = 0.7  # of Chinese text, before the tokenizer is there
@@ -101,7 +101,7 @@ def measure(samples: dict[str, Samples], params: TrainParams, machine: Machine, 
     """Count the tokens of tokenised splits."""
     train = samples[TRAIN]
     share = sum(train.answer_tokens) / sum(train.lengths)
-    work = train.work(shape.head_share)
+    work = train.work(shape.head_share(params))
     return _data(train.lengths, share, train.changed, sum(samples[DEV].lengths), params, machine, work)
 
 
@@ -168,7 +168,8 @@ def estimate(shape: Shape, params: TrainParams, machine: Machine, data: Data) ->
     """The pace that this machine's matrix products allow."""
     work = shape.flops(params, data.answer_share, data.tokens / data.samples)
     if params.quantise == "int8":
-        work -= (1 - INT8_WORK) * shape.linear_flops(params)
+        int8_work = INT8_WORK * (1 if machine.precision == "bf16" else FP32_TO_BF16)
+        work -= (1 - int8_work) * shape.linear_flops(params)
     source = f"at {EFFICIENCY:.0%} of this machine's matrix peak; --calibrate measures it"
     return Pace(matrix_peak(machine) * EFFICIENCY / work, START, source)
 
@@ -198,6 +199,7 @@ def report(params: Params, *, measured: bool) -> str:
     """The whole plan as text."""
     train = params.train
     machine = detect(train.precision, train.batch)
+    refuse_impossible(train, machine)
     here, shape = base_is_here(params.base), base_shape(params.base)
     data, samples = read_data(train, machine, shape, exact=here)
     wide = machine.precision == "fp32"
@@ -212,7 +214,7 @@ def report(params: Params, *, measured: bool) -> str:
         pace = estimate(shape, train, machine, data)
     seconds = pace.seconds(data, train.checks)
     trained = shape.trainable(train)
-    disk = checkpoint_bytes(shape, train) * (KEPT + 1)
+    disk = checkpoint_bytes(shape, train) * (KEPT + 1) + (shape.linear_parameters if train.quantise == "int8" else 0)
     about = "" if data.exact else "about "
     lines = [
         f"data       {data.samples} samples, {about}{data.tokens} tokens ({data.answer_share:.0%} learned), "
@@ -222,7 +224,7 @@ def report(params: Params, *, measured: bool) -> str:
         f"model      {shape.name}: {shape.parameters / 1e9:.2f} billion parameters, "
         f"{trained:,} trainable ({trained / shape.parameters:.2%})",
         f"memory     {said}",
-        f"disk       {disk / GB:.2f} GB of checkpoints, {trained * 2 / GB:.3f} GB adapter",
+        f"disk       {disk / GB:.2f} GB while it runs, {trained * 2 / GB:.3f} GB adapter",
         f"time       {duration(seconds)} at {pace.tokens_per_s:,.0f} tokens/s ({pace.source})",
         f"verdict    {verdict(shape, train, machine, available_gb(machine), data.longest)}",
         "",

@@ -12,6 +12,7 @@ GB = 1e9
 FUSED_GATES = ("glm", "glm4")  # model types whose gate and up projections are one layer
 CHUNK, WORDS = 512, 4096  # answer tokens whose logits exist at once, words of them in fp32, as in loss.py
 FUSED, PLAIN = (20, 4), (66, 8)  # bytes of activations a token and layer in bf16, measured: times hidden size, times MLP size
+INT8_WORK = 0.67  # of an int8 product, with all that goes with it, against a bf16 one: measured
 NF4_BYTES = 0.52  # a 4-bit weight with its share of the block scales
 GATHERED = 1e9  # weights that DeepSpeed's ZeRO-3 keeps for their next use (stage3_max_live_parameters, max_reuse_distance)
 RUNTIME = {"cpu": 1.05, "cuda": 1.5}  # GB, measured: libraries and kernels' workspace; a GPU's context
@@ -81,10 +82,10 @@ class Shape:
         embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
         return self.linear_parameters + embeddings + self.hidden * (2 * self.layers + 1)
 
-    @property
-    def head_share(self) -> float:
+    def head_share(self, params: TrainParams) -> float:
         """Work of the head for a token against that of all layers (less with gradient_checkpointing)."""
-        return self.vocabulary * self.hidden / self.linear_parameters
+        layers = self.linear_parameters * (INT8_WORK if params.quantise == "int8" else 1)
+        return self.vocabulary * self.hidden / layers
 
     def trainable(self, params: TrainParams) -> int:
         """LoRA's weights. Raises UserError for a target that no layer has."""

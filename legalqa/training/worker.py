@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -66,7 +67,7 @@ def _train(job: Job, rank: int) -> Outcome:
     train, dev = Samples.load(job.folder / TRAIN), Samples.load(job.folder / DEV)
     steps = plan_steps(train.lengths, params.batch, params.epochs, params.seed)
     packed = params.layout == "packed"
-    laid = lay_out(steps, train.lengths, world, params.pack_tokens, train.work(_head_share(job.base)))
+    laid = lay_out(steps, train.lengths, world, params.pack_tokens, train.work(_head_share(job)))
     learn = MicroBatches(train, laid, rank, world, job.pad_id, packed)
     every = [list(range(len(dev)))]
     judge = MicroBatches(dev, lay_out(every, dev.lengths, world, params.pack_tokens), rank, world, job.pad_id, packed)
@@ -87,10 +88,10 @@ def _train(job: Job, rank: int) -> Outcome:
     return _outcome(trainer.state, flow.stopped, trainable, sum(learn.tokens[: trainer.state.global_step]))
 
 
-def _head_share(base: Path) -> float:
+def _head_share(job: Job) -> float:
     """0 for a base whose sizes are not known: micro-batches then get the same tokens, a matter of speed alone."""
     with suppress(UserError):
-        return Shape.of(base, str(base)).head_share
+        return Shape.of(job.base, str(job.base)).head_share(job.params)
     return 0.0
 
 
@@ -152,7 +153,10 @@ def _model(job: Job) -> tuple[Any, Any, int]:
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=True
     )
     quantised = {"quantization_config": four_bit} if job.params.quantise == "nf4" else {}
-    base = AutoModelForCausalLM.from_pretrained(job.base, dtype=dtype, attn_implementation=attend, **quantised)
+    int8 = job.params.quantise == "int8"
+    base = AutoModelForCausalLM.from_pretrained(
+        job.base, dtype="auto" if int8 else dtype, attn_implementation=attend, **quantised
+    )
     base.config.use_cache = False
     for module in base.modules():
         if hasattr(
@@ -160,8 +164,9 @@ def _model(job: Job) -> tuple[Any, Any, int]:
         ):  # else the first dev loss repacks 4-bit weights so that they can't be trained
             module.support_avx512bf16_for_cpu = False
     model = lora.attach(base, job.params.lora)
-    if job.params.quantise == "int8":
+    if int8:
         _to_int8(base, job)
+        base.to(dtype)  # only now, when the large weights are gone
     answer_loss = loss.install(base)
     if job.machine.device == "cpu" and job.params.zero < 3:  # ZeRO-3 gathers a layer's weights in its own forward only
         fused.install(model)
@@ -172,21 +177,23 @@ def _model(job: Job) -> tuple[Any, Any, int]:
 
 
 def _to_int8(base: Any, job: Job) -> None:
-    """One process of each host makes the int8 weights, from a copy of the base that then goes; all map the same file."""
+    """One process of each host makes the int8 weights, from a copy of the base that then goes; all map the same files."""
     import torch.distributed as dist
     from transformers import AutoModelForCausalLM
 
     from legalqa.training import int8
 
     local = int(os.environ["LOCAL_RANK"])
-    path = job.folder / f"int8-{int(os.environ['RANK']) - local}.safetensors"
+    folder = job.folder / f"int8-{int(os.environ['RANK']) - local}"
     if local == 0:
-        int8.write(AutoModelForCausalLM.from_pretrained(job.base, dtype="auto"), path)
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
+        folder.mkdir()
+        int8.write(AutoModelForCausalLM.from_pretrained(job.base, dtype="auto"), folder)
     dist.barrier()
-    int8.install(base, path)
+    int8.install(base, folder)
     dist.barrier()
     if local == 0:
-        path.unlink()  # what is mapped stays
+        shutil.rmtree(folder)  # what is mapped stays
 
 
 def _outcome(state: Any, stopped: bool, trainable: int, tokens: int) -> Outcome:

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +38,18 @@ def test_outputs_and_gradients_are_those_of_the_model(models: tuple[torch.nn.Mod
 
 def test_every_kind_of_layer_is_taken(models: tuple[torch.nn.Module, torch.nn.Module]) -> None:
     taken = [module.forward.__func__.__name__ for module in models[1].modules() if "forward" in module.__dict__]
-    assert (taken.count("_norm"), taken.count("_mlp"), taken.count("_lora")) == (5, 2, 14)
+    assert Counter(taken) == {"_norm": 5, "_mlp": 1, "_mlp_of_answers": 1, "_lora": 14}
+
+
+def test_the_last_layer_computes_what_is_asked_for(models: tuple[torch.nn.Module, torch.nn.Module]) -> None:
+    ids, kept = torch.arange(40)[None], torch.tensor([3, 17, 39])
+    plain, ours = (model(ids, use_cache=False, logits_to_keep=kept).logits for model in models)
+    assert ours.shape[1] == 3 and torch.allclose(plain, ours, atol=1e-5)
+    for logits in (plain, ours):
+        logits.square().sum().backward()
+    for (name, expected), (_, parameter) in zip(models[0].named_parameters(), models[1].named_parameters(), strict=True):
+        if expected.requires_grad:
+            assert torch.allclose(expected.grad, parameter.grad, rtol=1e-3, atol=1e-3 * expected.grad.abs().max().item()), name
 
 
 @pytest.mark.parametrize("params", [LoraParams(r=2, dropout=0.1), LoraParams(r=2, dora=True)])

@@ -6,17 +6,17 @@ from transformers import AutoModelForCausalLM
 
 from legalqa.params import LoraParams
 from legalqa.training import fused, int8, lora
-from legalqa.training.int8 import Int8Linear, in_levels
+from legalqa.training.int8 import FrozenInt8Linear, in_levels
 
 
 @pytest.fixture
-def layer() -> Int8Linear:
+def layer() -> FrozenInt8Linear:
     torch.manual_seed(0)
     levels, sizes = in_levels(torch.randn(48, 32), int8.WEIGHT_LEVELS)
-    return Int8Linear(levels, sizes.flatten(), torch.randn(48))
+    return FrozenInt8Linear(levels, sizes.flatten(), torch.randn(48))
 
 
-def exact(layer: Int8Linear) -> torch.nn.Linear:
+def exact(layer: FrozenInt8Linear) -> torch.nn.Linear:
     """The same layer in fp32."""
     linear = torch.nn.Linear(layer.in_features, layer.out_features)
     linear.weight.data, linear.bias.data = layer.weight * layer.scales[:, None], layer.bias
@@ -24,7 +24,7 @@ def exact(layer: Int8Linear) -> torch.nn.Linear:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_products_are_those_of_the_numbers_that_the_integers_stand_for(layer: Int8Linear, dtype: torch.dtype) -> None:
+def test_products_are_those_of_the_numbers_that_the_integers_stand_for(layer: FrozenInt8Linear, dtype: torch.dtype) -> None:
     x = torch.randn(3, 20, 32, dtype=dtype, requires_grad=True)
     twin = x.detach().float().requires_grad_()
     y, expected = layer(x), exact(layer)(twin)
@@ -36,7 +36,7 @@ def test_products_are_those_of_the_numbers_that_the_integers_stand_for(layer: In
         assert (got.float() - wanted).norm() < 0.01 * wanted.norm()
 
 
-def test_each_row_has_its_own_size(layer: Int8Linear) -> None:
+def test_each_row_has_its_own_size(layer: FrozenInt8Linear) -> None:
     rows = torch.randn(4, 32)
     rows[1] *= 1e4
     rows[2] = 0
@@ -53,8 +53,8 @@ def test_levels_reach_from_end_to_end() -> None:
 
 @pytest.mark.parametrize("params", [LoraParams(r=4), LoraParams(r=4, targets=["q_proj", "down_proj"])])
 def test_a_base_in_int8_says_and_learns_nearly_the_same(base: Path, tmp_path: Path, params: LoraParams) -> None:
-    """All linear layers but the head are replaced, with LoRA around them or not."""
-    int8.write(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), tmp_path / "int8.safetensors")
+    """All linear layers are replaced, with LoRA around them or not."""
+    int8.write(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), tmp_path)
     models = []
     for quantised in (False, True):
         torch.manual_seed(0)
@@ -64,10 +64,10 @@ def test_a_base_in_int8_says_and_learns_nearly_the_same(base: Path, tmp_path: Pa
             if "lora_B" in name:
                 torch.nn.init.normal_(parameter, std=0.1)
         if quantised:
-            int8.install(inner, tmp_path / "int8.safetensors")
+            int8.install(inner, tmp_path)
             fused.install(model)
         models.append(model.train())
-    assert sum(isinstance(module, Int8Linear) for module in models[1].modules()) == 14
+    assert sum(isinstance(module, FrozenInt8Linear) for module in models[1].modules()) == 15
     ids = torch.arange(40)[None]
     plain, ours = (model(ids, use_cache=False).logits for model in models)
     assert (plain - ours).norm() < 0.03 * plain.norm()
