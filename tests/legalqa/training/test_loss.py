@@ -13,6 +13,7 @@ from legalqa.prompt import Prompt
 from legalqa.training import lora
 from legalqa.training.attention import PACKED_ATTENTION
 from legalqa.training.batches import IGNORED, MicroBatches
+from legalqa.training.int8 import FrozenInt8Linear, in_levels
 from legalqa.training.loss import AnswerLoss, install
 from legalqa.training.packing import Samples, lay_out, tokenise
 from tests.legalqa.training.conftest import conversations
@@ -127,3 +128,21 @@ def test_pad_is_the_end_token_and_still_learned(samples: Samples, prompt: Prompt
     batch = MicroBatches(samples, laid, 0, 1, pad_id=end, packed=False)[0]
     assert (batch["labels"] != IGNORED).sum() == sum(samples.answer_tokens)
     assert batch["attention_mask"].sum() == sum(samples.lengths)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_head_in_int8_gives_nearly_the_same_loss_and_gradient(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("legalqa.training.loss.WORDS", 64)
+    torch.manual_seed(0)
+    levels, sizes = in_levels(torch.randn(300, 32))
+    exact = torch.nn.Linear(32, 300, bias=False).requires_grad_(False)
+    exact.weight.data = (levels * sizes).to(dtype)
+    labels = torch.randint(0, 300, (1, 20))
+    found = []
+    for head in (exact, FrozenInt8Linear(levels, sizes.flatten(), None)):
+        hidden = torch.randn(1, 20, 32, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
+        loss = AnswerLoss(head)(hidden, labels)
+        loss.backward()
+        found.append((loss.item(), hidden.grad.float()))
+    assert found[1][0] == pytest.approx(found[0][0], rel=0.01) and found[1][0] != found[0][0]
+    assert (found[0][1] - found[1][1]).norm() < 0.02 * found[0][1].norm()

@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from transformers import AutoModelForCausalLM
@@ -9,12 +10,14 @@ from legalqa.params import BaseParams, TrainParams
 from legalqa.problems import UserError
 from legalqa.records import write_jsonl
 from legalqa.training import fits, lora, plan
+from legalqa.training.job import refuse_impossible
 from legalqa.training.machine import Machine
 from legalqa.training.shapes import PUBLIC, Shape, memory
 from tests.legalqa.training.conftest import conversations
 
 ROOT = Path(__file__).resolve().parents[3]
 BIG = TrainParams(pack_tokens=2048)
+CPU = Machine(device="cpu", processes=1, threads=1, precision="bf16")
 
 
 def gigabytes(name: str, gpus: int = 8, **keys: object) -> float:
@@ -65,16 +68,47 @@ def test_the_verdict_names_the_first_knob_that_helps() -> None:
     assert "with any setting; use a smaller base" in fits.verdict(PUBLIC["GLM-130B"], BIG, machine, 2, 2048)
 
 
-def test_int8_is_a_knob_of_processors_alone() -> None:
-    shape, tried = PUBLIC["Llama-2-7B"], BIG.model_copy(update={"pack_tokens": BIG.max_length})
-    on = {device: [name for name, _ in fits.knobs(tried, 1, device)] for device in ("cpu", "cuda")}
-    assert "quantise: int8" in on["cpu"] and "zero: 3, offload: parameters" not in on["cpu"]
-    assert "quantise: int8" not in on["cuda"] and "zero: 3, offload: parameters" in on["cuda"]
-    int8 = memory(shape, tried.model_copy(update={"quantise": "int8"}), "cpu", 1, 1, wide=False, tokens=512)
-    plain = memory(shape, tried, "cpu", 1, 1, wide=False, tokens=512)
-    assert plain.weights - int8.weights == pytest.approx(shape.linear_parameters / 1e9)
-    dora = tried.model_copy(update={"lora": tried.lora.model_copy(update={"dora": True})})
-    assert "quantise: int8" not in [name for name, _ in fits.knobs(dora, 1, "cpu")]
+@pytest.mark.parametrize(("device", "processes"), [("cpu", 1), ("cpu", 2), ("cuda", 1)])
+def test_each_knob_needs_less_memory(device: str, processes: int) -> None:
+    shape = PUBLIC["Llama-2-7B"]
+    ladder = fits.knobs(BIG, processes, device)
+    totals = [
+        memory(shape, tried, device, processes, processes, wide=False, tokens=min(2048, tried.pack_tokens)).total
+        for _, tried in ladder
+    ]
+    assert len(ladder) >= 4 and totals == sorted(totals, reverse=True)
+    assert any("int8" in name for name, _ in ladder) == (device == "cpu")
+
+
+def test_int8_where_it_can_not_be() -> None:
+    """A GPU and a processor without oneDNN's kernels refuse it; DoRA leaves it off the ladder; GPUs are planned without it."""
+    int8 = BIG.model_copy(update={"quantise": "int8"})
+    gpu = Machine(device="cuda", processes=1, threads=1, precision="bf16")
+    with pytest.raises(UserError, match=r"train\.quantise: int8 on a GPU; expected none or nf4"):
+        refuse_impossible(int8, gpu)
+    refuse_impossible(int8, CPU)
+    dora = BIG.model_copy(update={"lora": BIG.lora.model_copy(update={"dora": True})})
+    assert not [name for name, _ in fits.knobs(dora, 1, "cpu") if "int8" in name]
+    assert fits.zero_table(PUBLIC["Llama-2-7B"], int8, 8) == fits.zero_table(PUBLIC["Llama-2-7B"], BIG, 8)
+    assert fits.public_table(int8, 0.5, 140) == fits.public_table(BIG, 0.5, 140)
+
+
+def test_a_processor_without_integer_products_refuses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(UserError, match="int8 on aarch64"):
+        refuse_impossible(BIG.model_copy(update={"quantise": "int8"}), CPU)
+    assert not [name for name, _ in fits.knobs(BIG, 1, "cpu") if "int8" in name]
+
+
+@pytest.mark.parametrize(("precision", "least"), [("bf16", 1.2), ("fp32", 1.8)])
+def test_int8_is_planned_to_be_faster(
+    precision: Literal["bf16", "fp32"], least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "matrix_peak", lambda _: 4e11)
+    shape, machine = PUBLIC["Qwen/Qwen2.5-Coder-0.5B-Instruct"], CPU.model_copy(update={"precision": precision})
+    data = plan.Data(64, 9000, 0.5, 0, 1000, 4, 9000, 2, 400, exact=True)
+    plain = plan.estimate(shape, BIG, machine, data).tokens_per_s
+    assert plan.estimate(shape, BIG.model_copy(update={"quantise": "int8"}), machine, data).tokens_per_s > least * plain
 
 
 def test_public_models_on_one_to_64_gpus() -> None:
