@@ -5,9 +5,11 @@ integers, so a row gives the same result alone and in any batch: greedy tokens o
 (torch's own dynamic quantisation takes one scale for the whole batch, where a neighbour's outlier changes a row's result.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,8 +30,9 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.out_features, self.in_features = weight.shape
         rows = weight.detach().float()
-        scales = (rows.abs().amax(dim=1) / WEIGHT_LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
-        whole = (rows / scales[:, None]).round_().to(torch.int8)
+        other = rows.abs()
+        scales = (other.amax(dim=1) / WEIGHT_LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
+        whole = torch.div(rows, scales[:, None], out=other).round_().to(torch.int8)
         self.scales = scales / ROW_LEVELS
         self.packed = torch.ops.onednn.qlinear_prepack(whole, None)
         self.zeros = torch.zeros(self.out_features, dtype=torch.int32)
@@ -95,10 +98,12 @@ class _Part(nn.Module):
 def quantise(model: nn.Module) -> None:
     """Replace every linear layer of ``model``, in place; those that share their input become one product.
 
-    A joined product gives each layer the very numbers it would give alone, with fewer passes over the activations.
+    A joined product gives each layer the very numbers it would give alone, with fewer passes over the activations. Adapters
+    of peft are merged in float32, layer by layer: a float32 copy of the whole model would take most of the time and memory.
     """
-    for parent in list(model.modules()):
-        linear = {name: layer for name, layer in parent.named_children() if isinstance(layer, nn.Linear)}
+    for parent in list(_outside_adapters(model)):
+        layers = {name: child for name, child in parent.named_children() if isinstance(child, nn.Linear | BaseTunerLayer)}
+        linear = {name: _merged(layer) for name, layer in layers.items()}
         for names in SIBLINGS:
             if linear.keys() >= set(names):
                 joined = _Joined([linear.pop(name) for name in names])
@@ -106,3 +111,19 @@ def quantise(model: nn.Module) -> None:
                     setattr(parent, name, _Part(joined, part))
         for name, layer in linear.items():
             setattr(parent, name, Int8Linear(layer.weight, layer.bias))
+
+
+def _outside_adapters(module: nn.Module) -> Iterator[nn.Module]:
+    yield module
+    for child in module.children():
+        if not isinstance(child, BaseTunerLayer):
+            yield from _outside_adapters(child)
+
+
+def _merged(layer: Any) -> nn.Linear:
+    if isinstance(layer, BaseTunerLayer):
+        layer.float()
+        layer.merge()
+        layer = layer.get_base_layer()
+    linear: nn.Linear = layer
+    return linear

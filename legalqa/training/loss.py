@@ -103,7 +103,7 @@ class _Head:
     """The weights (words, hidden) in blocks of `WORDS`, as a chunk of hidden states (tokens, hidden) needs them."""
 
     def __init__(self, weight: torch.Tensor) -> None:
-        self._weight, self._blocks = weight, weight.split(WORDS)
+        self._weight, self._blocks = weight, torch.split(weight, WORDS)
 
     def read(self, part: torch.Tensor) -> None:
         """The next chunk."""
@@ -115,11 +115,13 @@ class _Head:
 
     def sums(self, number: int, powers: torch.Tensor) -> torch.Tensor:
         """A block's rows, weighted by (tokens, words): (tokens, hidden) in fp32."""
-        return (powers @ self._blocks[number]).float()
+        sums: torch.Tensor = (powers @ self._blocks[number]).float()
+        return sums
 
     def rows(self, words: torch.Tensor) -> torch.Tensor:
         """The rows of some words, in fp32."""
-        return self._weight[words].float()
+        rows: torch.Tensor = self._weight[words].float()
+        return rows
 
 
 class _Int8Head(_Head):
@@ -127,7 +129,7 @@ class _Int8Head(_Head):
 
     def __init__(self, weight: torch.Tensor, scales: torch.Tensor) -> None:
         super().__init__(weight)
-        self._scales, self._block_scales = scales, scales.split(WORDS)
+        self._scales, self._block_scales = scales, torch.split(scales, WORDS)
 
     def read(self, part: torch.Tensor) -> None:
         self._levels, self._sizes = in_levels(part)
@@ -141,7 +143,8 @@ class _Int8Head(_Head):
         return (scaled @ self._blocks[number].to(powers.dtype)).float()
 
     def rows(self, words: torch.Tensor) -> torch.Tensor:
-        return self._weight[words] * self._scales[words, None]
+        rows: torch.Tensor = self._weight[words] * self._scales[words, None]
+        return rows
 
 
 def install(model: PreTrainedModel) -> AnswerLoss:

@@ -1,6 +1,14 @@
+from pathlib import Path
+
+import pytest
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from transformers import AutoModelForCausalLM
 
 from legalqa.engine.quantised import Int8Linear, quantise
+from legalqa.params import LoraParams
+from legalqa.training.lora import attach
+from tests.tiny import tiny_model
 
 
 def _layer(bias: bool = True) -> tuple[Int8Linear, torch.nn.Linear]:
@@ -41,3 +49,31 @@ def test_joined_layers_give_what_each_gives_alone() -> None:
     for x in (torch.randn(2, 5, 96), torch.randn(1, 3, 96)):
         for name, layer in alone.items():
             assert torch.equal(getattr(parent, name)(x), layer(x))
+
+
+@pytest.mark.parametrize(
+    "params", [LoraParams(r=4), LoraParams(r=4, dora=True), LoraParams(r=4, targets=["q_proj", "down_proj"])]
+)
+def test_adapters_are_merged_layer_by_layer_as_peft_merges_all(params: LoraParams, tmp_path: Path) -> None:
+    tiny_model(tmp_path)
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = attach(AutoModelForCausalLM.from_pretrained(tmp_path), params)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.1)
+        models.append(model)
+    whole, by_layer = models[0].float().merge_and_unload(), models[1].get_base_model()
+    for model in (whole, by_layer):
+        quantise(model)
+    assert not any(isinstance(module, BaseTunerLayer) for module in by_layer.modules())
+    for one, other in zip(_int8(whole), _int8(by_layer), strict=True):
+        x = torch.randn(3, one.in_features)
+        assert torch.equal(one(x), other(x))
+
+
+def _int8(model: torch.nn.Module) -> list[Int8Linear]:
+    """Those that `quantise` made, a joined one once for each of its parts."""
+    parts = [getattr(module, "joined", module) for module in model.modules()]
+    return [layer for part in parts if isinstance(layer := getattr(part, "layer", part), Int8Linear)]
