@@ -28,6 +28,7 @@ CONFIGURATIONS: list[dict[str, Any]] = [
     {"processes": 2},
     {"processes": 2, "pack_tokens": 1024},
     {"processes": 2, "gradient_checkpointing": True},
+    {"processes": 2, "quantise": "int8"},
     {"processes": 2, "quantise": "nf4"},
     {"processes": 1},
     {"processes": 2, "max_length": 256, "pack_tokens": 256},
