@@ -34,6 +34,7 @@ def test_a_damaged_bundle_is_said_and_survived(
         manifest["files"][name]["size"] = len(DAMAGE[name])
         (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     monkeypatch.setenv("LEGALQA_BUNDLE", str(folder))
+    monkeypatch.setenv("LEGALQA_KNOWLEDGE", str(tmp_path / "none"))  # not the index that `make repro` may have left here
     monkeypatch.setenv("LEGALQA_ENGINE_URL", "http://127.0.0.1:9")
     with gateway_served() as service:
         ready = httpx.get(f"{service.url}/readyz")
