@@ -96,24 +96,29 @@ def _lora(self: Any, x: torch.Tensor) -> torch.Tensor:
     return result
 
 
-def install(model: nn.Module) -> None:
+def install(model: Any) -> None:
     """Give a model with LoRA layers these forwards where they say the same as its own."""
     for module in model.modules():
-        children = module._modules
         if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
             module.forward = MethodType(_norm, module)
-        elif {"gate_proj", "up_proj", "down_proj"} <= children.keys() and type(module.act_fn).__name__.startswith("SiLU"):
+        elif _gated_mlp(module):
             module.forward = MethodType(_mlp, module)
         elif _plain_lora(module):
             module.forward = MethodType(_lora, module)
-    last = [module for module in model.modules() if getattr(module.forward, "__func__", None) is _mlp][-1:]
-    for mlp in last:
+    layers = getattr(model.get_decoder(), "layers", None)
+    mlp = getattr(layers[-1], "mlp", None) if layers else None
+    if mlp is not None and _gated_mlp(mlp):  # not one of several experts, which get their tokens in another order
         mlp.forward = MethodType(_mlp_of_answers, mlp)
         model.register_forward_pre_hook(partial(_tell_answers, mlp), with_kwargs=True)
 
 
 def _tell_answers(mlp: Any, _model: nn.Module, _arguments: Any, keywords: dict[str, Any]) -> None:
     mlp.answers = keywords.get("logits_to_keep")
+
+
+def _gated_mlp(module: Any) -> bool:
+    gated = {"gate_proj", "up_proj", "down_proj"} <= module._modules.keys()
+    return gated and type(module.act_fn).__name__.startswith("SiLU")
 
 
 def _plain_lora(module: Any) -> bool:
