@@ -1,9 +1,8 @@
 """Speed and memory of the train stage with the base in models/base; the last line is JSON.
 
 160 questions and answers of 140 tokens on average, half of them answer, one epoch, LoRA r=16 on all linear layers, the base in
-bf16 and again in int8 (`train.quantise`); against a
-plain Hugging Face Trainer with padded batches, and against LLaMA-Factory when LEGALQA_LLAMAFACTORY_PYTHON names a Python that
-has it.
+bf16 and again in int8 (`train.quantise`); against a plain Hugging Face Trainer with padded batches, and against LLaMA-Factory
+when LEGALQA_LLAMAFACTORY_PYTHON names a Python that has it.
 """
 
 import csv
@@ -249,9 +248,9 @@ def main() -> None:
         flush=True,
     )
     speed, memory = ours(samples, prompt)
-    int8_speed, int8_memory = 0.0, 0.0
+    int8 = None
     if multiplies_int8(detect(PARAMS.precision, PARAMS.batch).device):
-        int8_speed, int8_memory = ours(samples, prompt, PARAMS.model_copy(update={"quantise": "int8"}))
+        int8 = ours(samples, prompt, PARAMS.model_copy(update={"quantise": "int8"}))
     plain = padded()
     matrix = peak()
     share = sum(samples.answer_tokens) / tokens
@@ -272,11 +271,14 @@ def main() -> None:
         "matrix_peak_tflops": round(matrix, 3),
         "share_of_peak": round(work * speed / matrix, 3),
         "peak_gb": round(memory, 2),
-        "int8_useful_tokens_per_s": round(int8_speed, 1),
-        "int8_ratio_to_llamafactory_default": ratio(int8_speed, default),
-        "int8_ratio_to_llamafactory_packed": ratio(int8_speed, packed),
-        "int8_peak_gb": round(int8_memory, 2),
     }
+    if int8:
+        result |= {
+            "int8_useful_tokens_per_s": round(int8[0], 1),
+            "int8_ratio_to_llamafactory_default": ratio(int8[0], default),
+            "int8_ratio_to_llamafactory_packed": ratio(int8[0], packed),
+            "int8_peak_gb": round(int8[1], 2),
+        }
     print(json.dumps(result))
 
 

@@ -20,21 +20,20 @@ def load_model(base: Path, adapter: Path | None, weights: Weights) -> Any:
     """The model in eval mode, adapter merged, weights in the asked form. Raises UserError when the folders can't be loaded."""
     if not (base / "config.json").is_file():
         raise UserError(Problem(str(base), "no model there", "a folder with config.json", "dvc repro base"))
+    kept = torch.bfloat16 if weights == "bf16" else torch.float32
     if adapter is None:
-        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto" if weights == "int8" else kept, local_files_only=True)
     else:
         from legalqa.training.lora import load_adapted
 
-        model = load_adapted(base, adapter)
+        adapted = load_adapted(base, adapter)
+        model = adapted.get_base_model() if weights == "int8" else adapted.float().merge_and_unload().to(kept)
     if weights == "int8":
-        model = model if adapter is None else model.get_base_model()
-        quantise(model)
+        quantise(model)  # merges, too
         table = model.get_input_embeddings()
         for parameter in model.parameters():
-            parameter.data = parameter.data.float() if parameter is not table.weight else parameter.data
+            if parameter is not table.weight:
+                parameter.data = parameter.data.float()
         table.bfloat16()  # read one row a token: bf16 costs nothing there
         table.register_forward_hook(lambda _module, _inputs, rows: rows.float())
-    else:
-        model = model.float() if adapter is None else model.float().merge_and_unload()
-        model = model.to(torch.bfloat16 if weights == "bf16" else torch.float32)
     return model.eval().requires_grad_(False)

@@ -50,7 +50,9 @@ class Int8Linear(nn.Module):
             levels = functional.pad(levels, (0, 0, 0, -rows % FEW))
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
             levels, 1.0, ZERO_POINT, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
-        )[:rows]
+        )
+        if rows > FEW:
+            y = y[:rows]
         return y.mul_(largest) if added is None else torch.addcmul(added, y, largest)
 
 

@@ -2,7 +2,7 @@
 
 from legalqa.params import TrainParams
 from legalqa.training.machine import Machine, multiplies_int8
-from legalqa.training.shapes import PUBLIC, Shape, memory
+from legalqa.training.shapes import PUBLIC, Shape, memory, passes
 
 SPARE = 0.95  # share of a device's memory that may be planned for
 GPU_PEAK = 312e12  # bf16 FLOP/s of an A100 with 80 GB
@@ -34,8 +34,8 @@ def knobs(params: TrainParams, processes: int, device: str) -> list[tuple[str, T
     return ladder
 
 
-def on_gpus(params: TrainParams) -> TrainParams:
-    """The same training on GPUs, which multiply no int8 here."""
+def _without_int8(params: TrainParams) -> TrainParams:
+    """The same training for GPUs, which multiply no int8 here."""
     return params.model_copy(update={"quantise": "none"}) if params.quantise == "int8" else params
 
 
@@ -56,7 +56,7 @@ def zero_table(shape: Shape, params: TrainParams, devices: int) -> list[str]:
     """GB a GPU for each ZeRO stage, and of its host with offload."""
     lines = [f"{shape.name} on {devices} GPU(s), micro-batches of {params.pack_tokens} tokens: GB a GPU + GB of a host"]
     for stage_number, offload in ((1, "none"), (2, "none"), (2, "optimizer"), (3, "none"), (3, "parameters")):
-        tried = on_gpus(params).model_copy(update={"zero": stage_number, "offload": offload})
+        tried = _without_int8(params).model_copy(update={"zero": stage_number, "offload": offload})
         need = memory(shape, tried, "cuda", devices, min(devices, GPUS_A_HOST), wide=False, tokens=params.pack_tokens)
         lines.append(f"  ZeRO-{stage_number}, offload {offload:10}  {need.total:6.2f}  + {need.host:.2f}")
     return lines
@@ -79,7 +79,7 @@ def public_table(params: TrainParams, answer_share: float, sample_tokens: float)
 
 def _on_gpus(shape: Shape, params: TrainParams, gpus: int, answer_share: float, sample_tokens: float) -> str:
     lora = params.lora.model_copy(update={"targets": "all-linear"})  # names differ between models
-    asked = on_gpus(params).model_copy(update={"lora": lora, "pack_tokens": params.max_length})
+    asked = _without_int8(params).model_copy(update={"lora": lora, "pack_tokens": params.max_length})
     for name, knob in knobs(asked, gpus, "cuda"):
         fitting = None
         tokens = params.max_length
@@ -103,8 +103,7 @@ def _seconds(shape: Shape, params: TrainParams, gpus: int, answer_share: float, 
     work = shape.flops(params, answer_share, sample_tokens) * params.pack_tokens / (GPU_PEAK * GPU_EFFICIENCY)
     if params.zero < 3:
         return work
-    passes = 3 if params.gradient_checkpointing else 2
-    weights = shape.parameters * 2 * passes
+    weights = shape.parameters * 2 * passes(params)
     way = weights / (NVLINK if gpus <= GPUS_A_HOST else NETWORK) if gpus > 1 else 0.0
     if params.offload == "parameters":
         way += weights / gpus / PCIE

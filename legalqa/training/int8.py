@@ -35,14 +35,12 @@ class FrozenInt8Linear(nn.Module):
 
     def ahead(self, rows: Tensor) -> Tensor:
         """The forward product, (tokens, in) -> (tokens, out)."""
-        levels, sizes = in_levels(rows)
-        y = torch._int_mm(levels, self.weight.T).float().mul_(sizes).mul_(self.scales)
+        y = product(*in_levels(rows), self.weight.T).mul_(self.scales)
         return (y if self.bias is None else y.add_(self.bias)).to(rows.dtype)
 
     def back(self, gradient: Tensor) -> Tensor:
         """The gradient of the input, (tokens, out) -> (tokens, in)."""
-        levels, sizes = in_levels(gradient * self.scales)
-        return torch._int_mm(levels, self.weight).float().mul_(sizes).to(gradient.dtype)
+        return product(*in_levels(gradient * self.scales), self.weight).to(gradient.dtype)
 
 
 class _Product(torch.autograd.Function):
@@ -63,6 +61,11 @@ def in_levels(rows: Tensor, levels: int = LEVELS) -> tuple[Tensor, Tensor]:
     other = wide.abs()
     sizes = other.amax(1, keepdim=True).clamp_min_(torch.finfo(torch.float32).tiny * levels).div_(levels)
     return torch.mul(wide, sizes.reciprocal(), out=other).round_().to(torch.int8), sizes
+
+
+def product(levels: Tensor, sizes: Tensor, weight: Tensor) -> Tensor:
+    """What `in_levels` gave of (rows, features), times int8 ``weight`` (features, n): (rows, n) in fp32."""
+    return torch._int_mm(levels, weight).float().mul_(sizes)
 
 
 def write(model: nn.Module, folder: Path) -> None:

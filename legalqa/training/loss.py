@@ -8,7 +8,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from legalqa.training.batches import IGNORED
-from legalqa.training.int8 import FrozenInt8Linear, in_levels
+from legalqa.training.int8 import FrozenInt8Linear, in_levels, product
 
 CHUNK = 512  # answer tokens whose logits exist at once: 512 x 151,936 words are 156 MB in bf16
 WORDS = 4096  # of the vocabulary that are worked on at once: 512 x 4,096 are 8 MB in fp32
@@ -135,8 +135,7 @@ class _Int8Head(_Head):
         self._levels, self._sizes = in_levels(part)
 
     def logits(self, number: int) -> torch.Tensor:
-        sums = torch._int_mm(self._levels, self._blocks[number].T).float()
-        return sums.mul_(self._sizes).mul_(self._block_scales[number])
+        return product(self._levels, self._sizes, self._blocks[number].T).mul_(self._block_scales[number])
 
     def sums(self, number: int, powers: torch.Tensor) -> torch.Tensor:
         scaled = powers * self._block_scales[number].to(powers.dtype)

@@ -97,16 +97,17 @@ class Shape:
 
     def flops(self, params: TrainParams, answer_share: float, sample_tokens: float) -> float:
         """Work of one token: forward, and backward to the inputs alone, as frozen weights get no gradient."""
-        attention = 2 * _passes(params) * self.layers * self.heads * self.head_size * sample_tokens
+        attention = 2 * passes(params) * self.layers * self.heads * self.head_size * sample_tokens
         head = 4 * self.vocabulary * self.hidden * answer_share
         return self.linear_flops(params) + attention + head + 6 * self.trainable(params)
 
     def linear_flops(self, params: TrainParams) -> float:
         """The part of `flops` in the frozen linear layers."""
-        return 2 * _passes(params) * self.linear_parameters
+        return 2 * passes(params) * self.linear_parameters
 
 
-def _passes(params: TrainParams) -> int:
+def passes(params: TrainParams) -> int:
+    """Forward, backward, and with gradient_checkpointing forward again."""
     return 2 if not params.gradient_checkpointing else 3
 
 
