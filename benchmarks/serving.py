@@ -138,10 +138,11 @@ async def memory(server: rivals.Server, number: int = 500) -> dict[str, Any]:
 def parity(bundle: Bundle, weights: str, number: int = 50) -> dict[str, Any]:
     """Greedy tokens of requests one by one against the same all at once."""
     from legalqa.engine.interface import GenerationRequest
-    from legalqa.engine.transformers_engine import TransformersEngine
     from legalqa.records import Message
+    from serving.engines import open_engine
+    from serving.settings import Settings
 
-    engine = TransformersEngine(bundle.base, bundle.adapter, bundle.prompt, weights=weights)  # type: ignore[arg-type]
+    engine = open_engine(Settings(bundle=bundle.folder, weights=weights))  # type: ignore[arg-type]
     engine.start()
     asked = [
         GenerationRequest(bundle.prompt.completion([Message(role="user", content=text)]), NEW_TOKENS)

@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from legalqa import store
 from legalqa.bundle import Bundle
 from legalqa.engine.interface import Engine
+from legalqa.knowledge import passages
 from legalqa.params import load_params
 from legalqa.problems import Problem, UserError
 from serving.settings import Settings
@@ -48,8 +49,10 @@ def open_engine(settings: Settings) -> Engine:
             raise UserError(Problem("LEGALQA_UPSTREAM", "not set", '{"url": "http://host:8000/v1", "model": "name"}'))
         upstream = settings.upstream
         return OpenAIEngine(upstream.url, upstream.model, bundle.prompt, api_key=upstream.api_key.get_secret_value())
+    from legalqa.engine.drafts import Phrases
     from legalqa.engine.transformers_engine import TransformersEngine
 
     params = load_params(settings.params).serve
     weights = settings.weights or bundle.generation.get("weights", "bf16")
-    return TransformersEngine(bundle.base, bundle.adapter, bundle.prompt, max_batch=params.max_batch, weights=weights)
+    phrases = Phrases.of((answer.text for answer in passages.load(bundle.knowledge / "answers.jsonl")), bundle.prompt.encode)
+    return TransformersEngine(bundle.base, bundle.adapter, bundle.prompt, params.max_batch, weights=weights, phrases=phrases)

@@ -5,19 +5,21 @@ from collections.abc import Callable, Set
 from torch import Tensor
 
 from legalqa.engine.attention import Rows
-from legalqa.engine.drafts import Drafts
+from legalqa.engine.drafts import Drafts, Phrases
 from legalqa.engine.interface import Delta, FinishReason, GenerationRequest
 from legalqa.engine.sampling import Sampler
 from legalqa.engine.text import TextStream
 from legalqa.prompt import Prompt
 
-FEW_GUESSES, MOST_GUESSES = 2, 7  # at first and after a wrong one; as long as they are right
+FEW_GUESSES, MOST_GUESSES = 3, 7  # at first and after a wrong one; as long as they are right
 
 
 class Answer:
     """``slot`` is -1 while it waits; ``cancelled`` may be set from any thread; the rest belongs to the engine's thread."""
 
-    def __init__(self, request: GenerationRequest, prompt: Prompt, emit: Callable[[Delta], None]) -> None:
+    def __init__(
+        self, request: GenerationRequest, prompt: Prompt, emit: Callable[[Delta], None], phrases: Phrases | None = None
+    ) -> None:
         self.request = request
         self.slot = -1
         self.cancelled = False
@@ -26,7 +28,7 @@ class Answer:
         self._stop_ids: Set[int] = prompt.stop_ids
         self._sampler = Sampler(request.temperature, request.top_p, request.seed)
         self._text = TextStream(prompt.decode, request.stop)
-        self._drafts = Drafts(request.prompt_ids)
+        self._drafts = Drafts(request.prompt_ids, phrases)
         self._fresh = list(request.prompt_ids)  # not read yet; the last `_guessed` of them are guesses
         self._guessed = 0
         self._reach = FEW_GUESSES
