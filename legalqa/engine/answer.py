@@ -58,17 +58,38 @@ class Answer:
     def take(self, logits: Tensor) -> FinishReason | None:
         """Write the token after the last certain one, and go on as long as the guesses agree with what the model says.
 
-        ``logits`` (tokens, vocabulary): what follows each token of `rows`. Returns why the answer ended, None if it goes on.
+        ``logits`` (tokens, vocabulary): what follows each token of `rows`. Sends what was written as one delta. Returns why
+        the answer ended, None if it goes on.
         """
+        text, tokens, reason = self._written(logits)
+        if tokens:
+            self._emit(Delta(text, tuple(tokens)))
+        return reason
+
+    def finish(self, reason: FinishReason, error: str = "") -> None:
+        """Send the last delta."""
+        self._emit(Delta(self._text.finish(), (), reason, error))
+
+    def _written(self, logits: Tensor) -> tuple[str, list[int], FinishReason | None]:
         certain = len(self._fresh) - self._guessed
         guesses = self._fresh[certain:]
         self._read += certain
         self._guessed = 0
+        text = ""
+        tokens: list[int] = []
         for number, row in enumerate(logits):
             token = self._sampler.choose(row)
-            reason = self._write(token)
-            if reason is not None:
-                return reason
+            if token in self._stop_ids:
+                return text, tokens, "stop"
+            text += self._text.push(token)
+            tokens.append(token)
+            self.written += 1
+            self._fresh = [token]
+            self._drafts.append(token)
+            if self._text.stopped:
+                return text, tokens, "stop"
+            if not self.left:
+                return text, tokens, "length"
             if number == len(guesses):
                 self._reach = min(2 * self._reach, MOST_GUESSES) if guesses else FEW_GUESSES
             elif token == guesses[number]:
@@ -76,20 +97,4 @@ class Answer:
             else:
                 self._reach = FEW_GUESSES
                 break
-        return None
-
-    def finish(self, reason: FinishReason, error: str = "") -> None:
-        """Send the last delta."""
-        self._emit(Delta(self._text.finish(), (), reason, error))
-
-    def _write(self, token: int) -> FinishReason | None:
-        """Add a token and send its text; say when the model, a stop string or the limit ends the answer."""
-        if token in self._stop_ids:
-            return "stop"
-        self.written += 1
-        self._fresh = [token]
-        self._drafts.append(token)
-        self._emit(Delta(self._text.push(token), (token,)))
-        if self._text.stopped:
-            return "stop"
-        return None if self.left else "length"
+        return text, tokens, None
