@@ -57,7 +57,8 @@ class Phrases:
 
 def _keys(tokens: Ids, size: int) -> Ids:
     """One number for each run of ``size`` tokens."""
-    return np.stack([tokens[n : len(tokens) - size + 1 + n] << _BITS * n for n in range(size)]).sum(0)
+    keys: Ids = np.stack([tokens[n : len(tokens) - size + 1 + n] << _BITS * n for n in range(size)]).sum(0)
+    return keys
 
 
 def _most_frequent(keys: Ids, followers: Ids) -> tuple[Ids, Ids]:

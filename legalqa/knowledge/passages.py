@@ -1,7 +1,7 @@
 """What is searched and quoted: articles in force and past answers, each with its source."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -64,6 +64,13 @@ def of_conversations(conversations: Iterable[Conversation], statutes: Statutes) 
 def save(path: Path, passages: Iterable[Passage]) -> None:
     """One passage a line."""
     write_text(path, "".join(json.dumps(asdict(passage), ensure_ascii=False) + "\n" for passage in passages))
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The texts of what ``save`` wrote, one after the other."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)["text"]
 
 
 def load(path: Path) -> list[Passage]:

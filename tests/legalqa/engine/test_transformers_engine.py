@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from legalqa.engine.drafts import Phrases
 from legalqa.engine.interface import Completion, Delta, GenerationRequest
 from legalqa.engine.transformers_engine import TransformersEngine
 from legalqa.prompt import Prompt
@@ -56,6 +57,23 @@ def test_tokens_equal_transformers_greedy_search(tiny: Path, prompt: Prompt) -> 
     plain = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     theirs = plain.generate(torch.tensor([list(request.prompt_ids)]), max_new_tokens=12, do_sample=False)
     assert list(ours) == theirs[0, len(request.prompt_ids) :].tolist()
+
+
+def test_phrases_save_steps_and_change_no_token(engine: TransformersEngine, tiny: Path, prompt: Prompt) -> None:
+    requests = [_request(prompt, question) for question in QUESTIONS]
+    plain = [engine.generate_many([request])[0] for request in requests]
+    known = Phrases(
+        [completion.token_ids for completion in plain[::2]]
+    )  # what half of the answers say; misleading for the rest
+    guessing = TransformersEngine(tiny, None, prompt, max_batch=4, max_context=256, phrases=known)
+    guessing.start()
+    assert [guessing.generate_many([request])[0] for request in requests] == plain
+    assert guessing.generate_many(requests) == plain
+    steps = [len(asyncio.run(_stream(engine, requests[0]))) for engine in (engine, guessing)]  # one delta a step
+    drawn = _request(prompt, QUESTIONS[2], temperature=1.0, seed=11)
+    assert guessing.generate_many([drawn]) == engine.generate_many([drawn])
+    guessing.stop()
+    assert steps[1] < steps[0] / 2
 
 
 def test_streams_hold_whole_characters_and_add_up(engine: TransformersEngine, prompt: Prompt) -> None:

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+from legalqa.engine.transformers_engine import TransformersEngine
+from serving.engines import open_engine
+from serving.settings import Settings
+from tests.serving.bundles import PROBATION_ANSWER, bundle
+
+
+def test_the_engine_knows_the_phrases_of_the_answers_in_its_bundle(tmp_path: Path) -> None:
+    engine = open_engine(Settings(bundle=bundle(tmp_path, with_adapter=True)))
+    assert isinstance(engine, TransformersEngine)
+    tokens = engine.prompt.encode(PROBATION_ANSWER)
+    assert engine._phrases
+    assert [engine._phrases.after(tokens[:end]) for end in range(3, len(tokens))] == tokens[3:]
