@@ -17,6 +17,7 @@ from legalqa.knowledge.retrieval import Knowledge
 from serving.library import CANNED
 
 KINDS = ("kill", "stop", "slow")
+BACK_WITHIN_S = 300.0  # an engine that takes longer has gone for good, and the run fails
 
 
 async def _mode(url: str) -> str:
@@ -63,8 +64,9 @@ class Faults:
 
     async def _until_back(self) -> None:
         client = Client(self._server.url, self._server.model, 4, PLAIN)
-        while not (await client.ask("试用期最长多久？")).good:
-            await asyncio.sleep(0.3)
+        async with asyncio.timeout(BACK_WITHIN_S):
+            while not (await client.ask("试用期最长多久？")).good:
+                await asyncio.sleep(0.3)
         await client.close()
 
 

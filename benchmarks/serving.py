@@ -188,6 +188,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a JSON file that takes the figures of all parts")
     given = parser.parse_args()
     bundle = Bundle.open(given.bundle.resolve(), verify=False)
+    if given.seconds <= RAMP_S:
+        parser.error(f"--seconds: {given.seconds:g}, more than {RAMP_S:g} expected: what ends before that does not count")
     wanted, servers = given.only.split(","), given.servers.split(";")
     kept = json.loads(given.keep.read_text(encoding="utf-8")) if given.keep and given.keep.exists() else {}
     measured: dict[str, dict[int, dict[str, float]]] = {

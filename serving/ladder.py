@@ -20,7 +20,7 @@ from serving.switch import Switch
 
 log = logging.getLogger("legalqa.ladder")
 
-AT_WORK: tuple[Reason, ...] = ("overload", "slow", "loading")  # the engine has no time for the question, and uses the cores
+AT_WORK: tuple[Reason, ...] = ("overload", "slow", "loading", "deadline")  # the engine has no time for it, and uses the cores
 
 
 @dataclass(frozen=True)

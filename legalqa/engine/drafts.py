@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Ids = NDArray[np.int64]
 KEY = 3  # tokens that must agree; in the answers learnt from, at most
 MOST_TOKENS = 500_000  # of these answers: some 25 MB, half a second to count
+SHARE = 0.15  # of what follows: a rarer follower is not worth the row that reads it
 _BITS = 21  # of a token id: three fit into 63
 
 
@@ -62,15 +63,17 @@ def _keys(tokens: Ids, size: int) -> Ids:
 
 
 def _most_frequent(keys: Ids, followers: Ids) -> tuple[Ids, Ids]:
-    """The distinct ``keys``, sorted, and each one's most frequent follower."""
+    """The distinct ``keys``, sorted, and each one's most frequent follower, where that is frequent enough to be guessed."""
     order = np.lexsort((followers, keys))
     keys, followers = keys[order], followers[order]
     begins = np.flatnonzero(np.diff(keys, prepend=-1) | np.diff(followers, prepend=-1))
     counts = np.diff(begins, append=len(keys))
     keys, followers = keys[begins], followers[begins]
     order = np.lexsort((-counts, keys))
-    first = order[np.flatnonzero(np.diff(keys[order], prepend=-1))]
-    return keys[first], followers[first]
+    first = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    often = counts[order][first] > SHARE * np.add.reduceat(counts[order], first)
+    best = order[first][often]
+    return keys[best], followers[best]
 
 
 class Drafts:

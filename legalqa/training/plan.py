@@ -214,7 +214,7 @@ def report(params: Params, *, measured: bool) -> str:
         pace = estimate(shape, train, machine, data)
     seconds = pace.seconds(data, train.checks)
     trained = shape.trainable(train)
-    disk = checkpoint_bytes(shape, train) * (KEPT + 1) + (shape.linear_parameters if train.quantise == "int8" else 0)
+    disk = checkpoint_bytes(shape, train) * (KEPT + 1) + (shape.in_int8 if train.quantise == "int8" else 0)
     about = "" if data.exact else "about "
     lines = [
         f"data       {data.samples} samples, {about}{data.tokens} tokens ({data.answer_share:.0%} learned), "

@@ -82,6 +82,11 @@ class Shape:
         embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
         return self.linear_parameters + embeddings + self.hidden * (2 * self.layers + 1)
 
+    @property
+    def in_int8(self) -> int:
+        """Weights of which `quantise: int8` makes bytes: those of the layers and of the head."""
+        return self.linear_parameters + self.vocabulary * self.hidden
+
     def head_share(self, params: TrainParams) -> float:
         """Work of the head for a token against that of all layers (less with gradient_checkpointing)."""
         layers = self.linear_parameters * (INT8_WORK if params.quantise == "int8" else 1)
@@ -151,9 +156,13 @@ def memory(shape: Shape, params: TrainParams, device: str, processes: int, per_h
     size = 4 if wide else 2
     trained = shape.trainable(params)
     linear = shape.linear_parameters
-    weights = linear * {"none": size, "int8": 1, "nf4": NF4_BYTES}[params.quantise] + (shape.parameters - linear) * size
-    if params.quantise == "nf4" and device == "cpu":
-        weights += linear * size  # the file they are made from stays mapped
+    weights = float(shape.parameters * size)
+    if params.quantise == "int8":  # a tied head becomes a second copy of the words' vectors
+        weights += shape.in_int8 - (linear if shape.tied else shape.in_int8) * size
+    elif params.quantise == "nf4":
+        weights += linear * (NF4_BYTES - size)
+        if device == "cpu":
+            weights += linear * size  # the file they are made from stays mapped
     gathered = 0.0
     if params.zero == 3 and (processes > 1 or params.offload == "parameters"):
         largest = 2 * shape.linear_parameters / shape.layers + shape.vocabulary * shape.hidden

@@ -35,6 +35,12 @@ def test_phrases_give_the_most_frequent_follower_of_the_longest_known_end() -> N
     assert phrases.after([]) is None
 
 
+def test_a_rare_follower_is_not_guessed_the_shorter_end_is() -> None:
+    many = [[1, 2, 3, token] for token in range(10, 18)]
+    assert Phrases(many).after([1, 2, 3]) is None
+    assert Phrases([*many, *[[9, 3, 4]] * 5]).after([1, 2, 3]) == 4
+
+
 def test_phrases_end_with_their_text() -> None:
     phrases = Phrases([[1, 2], [], [3], [4, 5]])
     assert [phrases.after([token]) for token in (1, 2, 3, 4)] == [2, None, None, 5]
@@ -50,8 +56,10 @@ def test_phrases_say_what_counting_says(texts: list[list[int]], end: list[int]) 
     for size in range(min(len(end), drafts.KEY), 0, -1):
         followers = [text[at] for text in texts for at in range(size, len(text)) if text[at - size : at] == end[-size:]]
         if followers:
-            expected = min(set(followers), key=lambda token: (-followers.count(token), token))
-            break
+            best = min(set(followers), key=lambda token: (-followers.count(token), token))
+            if followers.count(best) > drafts.SHARE * len(followers):
+                expected = best
+                break
     assert Phrases(texts).after(end) == expected
 
 

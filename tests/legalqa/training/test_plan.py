@@ -59,6 +59,14 @@ def test_zero_3_keeps_a_small_model_whole_beside_its_shares() -> None:
     assert of_seven == pytest.approx(2 * (PUBLIC["Llama-2-7B"].parameters / 8 + 1e9) / 1e9)
 
 
+@pytest.mark.parametrize("name", ["Llama-2-7B", "Qwen/Qwen2.5-Coder-0.5B-Instruct"])
+def test_int8_keeps_the_words_and_norms_in_16_bits(name: str) -> None:
+    shape = PUBLIC[name]
+    words, norms = shape.vocabulary * shape.hidden, shape.hidden * (2 * shape.layers + 1)
+    planned = memory(shape, TrainParams(quantise="int8"), "cpu", 2, 2, wide=False, tokens=512).weights
+    assert planned == pytest.approx((shape.linear_parameters + words + 2 * (words + norms)) / 1e9)
+
+
 def test_the_verdict_names_the_first_knob_that_helps() -> None:
     machine = Machine(device="cuda", processes=1, threads=1, precision="bf16")
     shape = PUBLIC["Llama-2-7B"]
