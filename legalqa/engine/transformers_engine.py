@@ -1,6 +1,8 @@
 """The default engine: continuous batching over a transformers model. Requests join and leave between two steps.
 
-One thread owns the model. Each step reads the prompts of requests that have just got a slot and writes one token for each that
+One thread owns the model: it loads it, and nobody else computes. (Each thread that does has its own OpenMP team; where the
+teams have more threads than there are cores, OpenMP's waiting threads sleep at once, and a step takes up to half as long
+again.) Each step reads the prompts of requests that have just got a slot and writes one token for each that
 runs; cancels and deadlines are looked at before every step. See `legalqa.engine.slots` for why a batch gives the same tokens.
 """
 
@@ -12,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 from legalqa.engine.answer import Answer
@@ -54,6 +57,7 @@ class TransformersEngine:
         self._changed = threading.Condition()  # guards all below
         self._waiting: deque[Answer] = deque()
         self._running: list[Answer] = []
+        self._loss: tuple[Future[tuple[float, int]], Sequence[int], Sequence[int]] | None = None
         self._free = list(range(max_batch))  # a heap: low slots first, so that those in use lie close together
         self._accepting = False
         self._closing = False
@@ -67,12 +71,12 @@ class TransformersEngine:
 
     def start(self) -> None:
         """Load the model, answer one token to warm it up, begin to take requests. Raises UserError when it can't be loaded."""
-        self._model = SlotModel(load_model(self._base, self._adapter, self._weights), self._max_batch, self._max_context)
-        self._model.forward([Rows(0, 0, [self.prompt.pad_id])])
-        self._last_step = time.monotonic()
-        self._accepting, self._closing = True, False
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._closing = False
+        loaded: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(loaded,), name="engine", daemon=True)
         self._thread.start()
+        loaded.result()
+        self._accepting = True
 
     def stop(self, drain_s: float = 0.0) -> None:
         """Take no more requests, give the accepted ones ``drain_s`` seconds, cancel what is left, free the model."""
@@ -114,10 +118,13 @@ class TransformersEngine:
 
     def answer_loss(self, ids: Sequence[int], loss_mask: Sequence[int]) -> tuple[float, int]:
         """Sum of negative log-likelihoods (nats) over the marked tokens, and their number; only while nothing runs."""
+        asked: Future[tuple[float, int]] = Future()
         with self._changed:
-            if self._model is None or self._running or self._waiting:
+            if self._model is None or self._running or self._waiting or self._loss:
                 raise RuntimeError("the engine is not idle")
-            return self._model.answer_loss(ids, loss_mask)
+            self._loss = (asked, ids, loss_mask)
+            self._changed.notify_all()
+        return asked.result()
 
     def health(self) -> Health:
         """A snapshot. Never waits for a step."""
@@ -156,10 +163,20 @@ class TransformersEngine:
 
     # ------------------------------------------------------------------ the engine's thread
 
-    def _run(self) -> None:
+    def _run(self, loaded: "Future[None]") -> None:
+        try:
+            model = SlotModel(load_model(self._base, self._adapter, self._weights), self._max_batch, self._max_context)
+            model.forward([Rows(0, 0, [self.prompt.pad_id])])
+        except BaseException as error:  # whatever it was, `start` raises it
+            loaded.set_exception(error)
+            return
+        self._model = model
+        self._last_step = time.monotonic()
+        loaded.set_result(None)
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._running or self._closing)
+                self._changed.wait_for(lambda: self._waiting or self._running or self._loss or self._closing)
+                self._tell_loss(model)
                 if self._closing:
                     for answer in [*self._running, *self._waiting]:
                         self._finish(answer, "cancelled")
@@ -176,6 +193,15 @@ class TransformersEngine:
                     self._fail(batch, f"{type(error).__name__}: {error}")
             with self._changed:
                 self._changed.notify_all()
+
+    def _tell_loss(self, model: SlotModel) -> None:
+        if self._loss:
+            asked, ids, loss_mask = self._loss
+            self._loss = None
+            try:
+                asked.set_result(model.answer_loss(ids, loss_mask))
+            except Exception as error:
+                asked.set_exception(error)
 
     def _drop_cancelled_and_late(self) -> None:
         now = time.monotonic()

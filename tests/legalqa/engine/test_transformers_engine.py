@@ -1,6 +1,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from legalqa.engine import transformers_engine
 from legalqa.engine.drafts import Phrases
 from legalqa.engine.interface import Completion, Delta, GenerationRequest
+from legalqa.engine.slots import SlotModel
 from legalqa.engine.transformers_engine import TransformersEngine
+from legalqa.problems import UserError
 from legalqa.prompt import Prompt
 from legalqa.records import Message
 
@@ -191,3 +195,36 @@ def test_health_tells_work_and_measured_speed(engine: TransformersEngine, prompt
     assert health.decode_tokens_per_s > 0
     assert 0 < health.step_s < 5
     assert health.estimate(100, 10, max_batch=4).total_s > health.estimate(10, 10, max_batch=4).total_s
+
+
+def test_one_thread_loads_and_computes(tiny: Path, prompt: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second thread with an OpenMP team of its own would slow every step down."""
+    seen: list[tuple[str, str]] = []
+    for owner, name in ((transformers_engine, "load_model"), (SlotModel, "forward"), (SlotModel, "answer_loss")):
+        original = getattr(owner, name)
+
+        def noted(*args: object, _name: str = name, _original: Callable[..., object] = original) -> object:
+            seen.append((_name, threading.current_thread().name))
+            return _original(*args)
+
+        monkeypatch.setattr(owner, name, noted)
+    engine = TransformersEngine(tiny, None, prompt, max_context=256)
+    engine.start()
+    request = _request(prompt, QUESTIONS[0], new=3)
+    engine.generate_many([request])
+    loss, tokens = engine.answer_loss(request.prompt_ids, [0, 1] * (len(request.prompt_ids) // 2))
+    assert loss > 0 < tokens
+    with pytest.raises(IndexError):
+        engine.answer_loss([10**9], [1])
+    assert engine.generate_many([request])[0].finish_reason == "length"
+    engine.stop()
+    assert {name for name, _ in seen} == {"load_model", "forward", "answer_loss"}
+    assert {thread for _, thread in seen} == {"engine"}
+
+
+def test_a_base_that_is_missing_is_told_by_start(tmp_path: Path, prompt: Prompt) -> None:
+    engine = TransformersEngine(tmp_path, None, prompt)
+    with pytest.raises(UserError, match="no model there"):
+        engine.start()
+    assert not engine.health().alive
+    assert engine.generate_many([_request(prompt, QUESTIONS[0])])[0].error == "the engine takes no requests"
