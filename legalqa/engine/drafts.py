@@ -2,8 +2,9 @@
 
 Answers quote their question and their passages, small models repeat themselves, and a tuned model writes like its examples.
 Reading a few guessed tokens costs hardly more than reading one, since a step mostly waits for the weights; guesses that prove
-wrong are dropped, so greedy answers stay the same, token by token. (Prompt lookup, and REST: retrieval-based speculative
-decoding, He et al. 2024, here with the most frequent follower in place of whole retrieved passages.)
+wrong are dropped, so greedy answers stay the same, token by token (with int8 weights; with others a sum may differ in its last
+bits). Prompt lookup, and REST: retrieval-based speculative decoding, He et al. 2024, here with the most frequent follower in
+place of whole retrieved passages.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -46,7 +47,7 @@ class Phrases:
         return cls(kept)
 
     def after(self, tokens: Sequence[int]) -> int | None:
-        """The likeliest token after ``tokens``, of which the last three count; None when even the last one is new."""
+        """The likeliest token after ``tokens``, of which the last three count; None where nothing follows often."""
         for size, keys, followers in self._tables:
             if len(tokens) >= size:
                 key = _keys(np.asarray(tokens[-size:], dtype=np.int64), size)[0]
