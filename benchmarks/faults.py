@@ -64,10 +64,12 @@ class Faults:
 
     async def _until_back(self) -> None:
         client = Client(self._server.url, self._server.model, 4, PLAIN)
-        async with asyncio.timeout(BACK_WITHIN_S):
-            while not (await client.ask("试用期最长多久？")).good:
-                await asyncio.sleep(0.3)
-        await client.close()
+        try:
+            async with asyncio.timeout(BACK_WITHIN_S):
+                while not (await client.ask("试用期最长多久？")).good:
+                    await asyncio.sleep(0.3)
+        finally:
+            await client.close()
 
 
 async def faults(server: Server, bundle: Bundle, questions: Sequence[str], times: int, kinds: Sequence[str]) -> dict[str, Any]:

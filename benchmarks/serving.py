@@ -142,7 +142,7 @@ def parity(bundle: Bundle, weights: str, number: int = 50) -> dict[str, Any]:
     from serving.engines import open_engine
     from serving.settings import Settings
 
-    engine = open_engine(Settings(bundle=bundle.folder, weights=weights))  # type: ignore[arg-type]
+    engine = open_engine(Settings(params=ROOT / "params.yaml", bundle=bundle.folder, engine="transformers", weights=weights))  # type: ignore[arg-type]
     engine.start()
     asked = [
         GenerationRequest(bundle.prompt.completion([Message(role="user", content=text)]), NEW_TOKENS)

@@ -55,4 +55,6 @@ def open_engine(settings: Settings) -> Engine:
     params = load_params(settings.params).serve
     weights = settings.weights or bundle.generation.get("weights", "bf16")
     phrases = Phrases.of(passages.texts(bundle.knowledge / "answers.jsonl"), bundle.prompt.encode)
-    return TransformersEngine(bundle.base, bundle.adapter, bundle.prompt, params.max_batch, weights=weights, phrases=phrases)
+    return TransformersEngine(
+        bundle.base, bundle.adapter, bundle.prompt, max_batch=params.max_batch, weights=weights, phrases=phrases
+    )

@@ -61,7 +61,7 @@ class Answer:
         ``logits`` (tokens, vocabulary): what follows each token of `rows`. Sends what was written as one delta. Returns why
         the answer ended, None if it goes on.
         """
-        text, tokens, reason = self._written(logits)
+        text, tokens, reason = self._accept(logits)
         if tokens:
             self._emit(Delta(text, tuple(tokens)))
         return reason
@@ -70,7 +70,8 @@ class Answer:
         """Send the last delta."""
         self._emit(Delta(self._text.finish(), (), reason, error))
 
-    def _written(self, logits: Tensor) -> tuple[str, list[int], FinishReason | None]:
+    def _accept(self, logits: Tensor) -> tuple[str, list[int], FinishReason | None]:
+        """The text and the tokens that one step has written, and why the answer ended."""
         certain = len(self._fresh) - self._guessed
         guesses = self._fresh[certain:]
         self._read += certain

@@ -76,7 +76,6 @@ class Plan:
             low, high = min(slots), max(slots) + 1
             places = [slot - low for slot in slots]
             self._groups.append(_Group.of(BLOCK, tokens, places, slice(low, high), short_ends, high - low))
-        self._only = rows[0] if len(rows) == 1 else None
         self._direct = not self._prompts and len(self._groups) == 1 and self._groups[0].direct
         self._slots = torch.tensor([r.slot for r in rows for _ in r.token_ids])
         self.positions = torch.tensor([r.start + offset for r in rows for offset in range(len(r.token_ids))])
@@ -88,10 +87,7 @@ class Plan:
         heads that share a key head are laid out as one longer query (grouped-query attention without copies of the keys).
         """
         cache = self._cache[layer]
-        if self._only:  # a slice costs less than an index
-            cache[self._only.slot, :, self._only.start : self._only.start + len(read)] = read.transpose(0, 1)
-        else:
-            cache[self._slots, :, self.positions] = read
+        cache[self._slots, :, self.positions] = read
         if self._direct:  # the usual step: nothing to gather or to scatter
             return _attend_group(query, cache, self._groups[0], scaling)
         result = torch.empty_like(query)

@@ -67,7 +67,7 @@ def _most_frequent(keys: Ids, followers: Ids) -> tuple[Ids, Ids]:
     """The distinct ``keys``, sorted, and each one's most frequent follower, where that is frequent enough to be guessed."""
     order = np.lexsort((followers, keys))
     keys, followers = keys[order], followers[order]
-    begins = np.flatnonzero(np.diff(keys, prepend=-1) | np.diff(followers, prepend=-1))
+    begins = np.flatnonzero((np.diff(keys, prepend=-1) != 0) | (np.diff(followers, prepend=-1) != 0))
     counts = np.diff(begins, append=len(keys))
     keys, followers = keys[begins], followers[begins]
     order = np.lexsort((-counts, keys))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from legalqa.files import write_text
 from legalqa.knowledge.citations import check
@@ -68,13 +68,15 @@ def save(path: Path, passages: Iterable[Passage]) -> None:
 
 def texts(path: Path) -> Iterator[str]:
     """The texts of what ``save`` wrote, one after the other."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)["text"]
+    return (row["text"] for row in _rows(path))
 
 
 def load(path: Path) -> list[Passage]:
     """Read what ``save`` wrote."""
+    return [Passage(**{**row, "cites": tuple((law, number) for law, number in row["cites"])}) for row in _rows(path)]
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
-    return [Passage(**{**row, "cites": tuple((law, number) for law, number in row["cites"])}) for row in rows]
+        for line in lines:
+            yield json.loads(line)

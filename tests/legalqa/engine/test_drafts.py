@@ -71,8 +71,8 @@ def test_phrases_of_as_many_texts_as_there_is_room_for(monkeypatch: pytest.Monke
 
 def test_the_own_text_comes_before_phrases_which_go_on_where_it_ends() -> None:
     phrases = Phrases([[1, 2, 3, 9], [3, 7, 8, 5, 6]])
-    drafts = Drafts([1, 2, 3, 7, 1, 2, 3], phrases)
-    assert drafts.guess(1) == [7]
-    assert drafts.guess(6) == [7, 1, 2, 3, 9]
+    repeating = Drafts([1, 2, 3, 7, 1, 2, 3], phrases)
+    assert repeating.guess(1) == [7]
+    assert repeating.guess(6) == [7, 1, 2, 3, 9]
     assert Drafts([4, 7, 8], phrases).guess(6) == [5, 6]
     assert Drafts([4], phrases).guess(6) == []

@@ -66,9 +66,7 @@ def test_tokens_equal_transformers_greedy_search(tiny: Path, prompt: Prompt) -> 
 def test_phrases_save_steps_and_change_no_token(engine: TransformersEngine, tiny: Path, prompt: Prompt) -> None:
     requests = [_request(prompt, question) for question in QUESTIONS]
     plain = [engine.generate_many([request])[0] for request in requests]
-    known = Phrases(
-        [completion.token_ids for completion in plain[::2]]
-    )  # what half of the answers say; misleading for the rest
+    known = Phrases([completion.token_ids for completion in plain[::2]])  # of half of the answers; misleading for the rest
     guessing = TransformersEngine(tiny, None, prompt, max_batch=4, max_context=256, phrases=known)
     guessing.start()
     assert [guessing.generate_many([request])[0] for request in requests] == plain
