@@ -3,11 +3,11 @@
 `.venv/bin/python benchmarks/serving.py --bundle models/bundle` measures what needs nothing else; `--llamacpp-python` names the
 Python of an environment with xllamacpp, `--gguf` the file it runs. One server at a time, loopback only. With `--keep FILE` a
 run may be cut in parts (`--only`, `--servers`, `--kinds`): each adds its figures to the file, and shows all that are there.
+The questions are those of data/splits that the model of the bundle was not trained on: `make repro` first.
 """
 
 import argparse
 import asyncio
-import csv
 import json
 import os
 import random
@@ -25,19 +25,18 @@ from benchmarks import rivals  # noqa: E402
 from benchmarks.faults import KINDS, faults, worst  # noqa: E402
 from benchmarks.load import NEW_TOKENS, PLAIN, Client, Sample, quantile, tokens_per_s  # noqa: E402
 from legalqa.bundle import Bundle  # noqa: E402
+from legalqa.records import read_jsonl  # noqa: E402
 
-AT_ONCE = (1, 8, 16)
+AT_ONCE = (1, 2, 4, 8, 16)
 SERVERS = ("ours", "ours, other weights", "adaptive batching", "llama.cpp", "transformers serve")
 RAMP_S = 15.0
-RIVAL_S = 300.0  # a server that has not answered all by then is not compared
+RIVAL_S = 900.0  # a server that has not answered all by then is not compared
 
 
-def questions(number: int) -> list[str]:
-    """Mixed lengths: titles and whole questions of the sample, the same ones for every server."""
-    with (ROOT / "data/sample/legal_qa.csv").open(encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    texts = [f"{row['title']}\n{row['question']}".strip() for row in rows if row["title"].strip()]
-    return random.Random(1).sample(texts, number)
+def questions(number: int | None = None) -> list[str]:
+    """All, or up to so many, of mixed lengths, none of which the model was trained on; the same ones for every server."""
+    texts = [one.question for name in ("dev", "test") for one in read_jsonl(ROOT / f"data/splits/{name}.jsonl")]
+    return random.Random(1).sample(texts, min(number or len(texts), len(texts)))
 
 
 async def speed(server: rivals.Server, extra: dict[str, object]) -> dict[int, dict[str, float]]:
@@ -46,7 +45,7 @@ async def speed(server: rivals.Server, extra: dict[str, object]) -> dict[int, di
     await client.closed_loop(questions(2), 2)  # warm
     measured: dict[int, dict[str, float]] = {}
     for at_once in AT_ONCE:
-        samples, seconds = await client.closed_loop(questions(8 if at_once == 1 else 3 * at_once), at_once)
+        samples, seconds = await client.closed_loop(questions(max(16, 3 * at_once)), at_once)
         firsts = [sample.first_s for sample in samples]
         gaps = [gap for sample in samples for gap in sample.gaps]
         measured[at_once] = {
@@ -76,7 +75,7 @@ async def overload(server: rivals.Server, seconds: float) -> dict[str, Any]:
     client = Client(server.url, server.model, NEW_TOKENS, PLAIN)
     closed, took = await client.closed_loop(questions(48), max(AT_ONCE))
     answers_per_s = sum(sample.good for sample in closed) / took
-    asked = questions(500)
+    asked = questions()
     at_capacity = goodput(await client.open_loop(asked, answers_per_s, seconds), seconds)
     under = await client.open_loop(asked, 3 * answers_per_s, seconds)
     at_3x = goodput(under, seconds)
@@ -188,9 +187,9 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a JSON file that takes the figures of all parts")
     given = parser.parse_args()
     bundle = Bundle.open(given.bundle.resolve(), verify=False)
-    if given.seconds <= RAMP_S:
-        parser.error(f"--seconds: {given.seconds:g}, more than {RAMP_S:g} expected: what ends before that does not count")
     wanted, servers = given.only.split(","), given.servers.split(";")
+    if "overload" in wanted and given.seconds <= RAMP_S:
+        parser.error(f"--seconds: {given.seconds:g}, more than {RAMP_S:g} expected: what ends before that does not count")
     kept = json.loads(given.keep.read_text(encoding="utf-8")) if given.keep and given.keep.exists() else {}
     measured: dict[str, dict[int, dict[str, float]]] = {
         name: {int(at_once): values for at_once, values in by_load.items()} for name, by_load in kept.get("speed", {}).items()
@@ -202,6 +201,10 @@ def main() -> None:
     def keep() -> None:
         if given.keep:
             given.keep.write_text(json.dumps({"speed": measured, "result": result}, ensure_ascii=False), encoding="utf-8")
+
+    def add(figures: dict[str, Any]) -> None:
+        result.update(figures)
+        keep()
 
     def race(name: str, starting: Callable[[], AbstractContextManager[rivals.Server]], extra: dict[str, object]) -> None:
         if name in servers:
@@ -233,19 +236,17 @@ def main() -> None:
         picture(ROOT / "reports/benchmarks/serving.png", measured)
     if "overload" in wanted:
         print("three times too much", flush=True)
-        result |= against(lambda server: overload(server, given.seconds))
+        add(against(lambda server: overload(server, given.seconds)))
     if "memory" in wanted:
         print("memory", flush=True)
-        result |= against(memory, patient=True)
+        add(against(memory, patient=True))
     if "parity" in wanted:
         print("parity", flush=True)
-        result |= parity(bundle, given.weights)
-    if "faults" in wanted:
-        print("faults", flush=True)
-        kinds = given.kinds.split(",")
-        found = against(lambda server: faults(server, bundle, questions(500), given.faults, kinds))
-        result["faults"] = result.get("faults", {}) | found["faults"]
-    keep()
+        add(parity(bundle, given.weights))
+    for kind in given.kinds.split(",") if "faults" in wanted else []:
+        print(kind, flush=True)
+        found = against(lambda server, kind=kind: faults(server, bundle, questions(), given.faults, kind))
+        add({"faults": result.get("faults", {}) | {kind: found}})
     print(json.dumps(result | ratios(measured) | worst(result.get("faults", {})), ensure_ascii=False))
 
 

@@ -11,7 +11,7 @@ from legalqa.engine.sampling import Sampler
 from legalqa.engine.text import TextStream
 from legalqa.prompt import Prompt
 
-FEW_GUESSES, MOST_GUESSES = 3, 7  # at first and after a wrong one; as long as they are right
+FEW_GUESSES, MOST_GUESSES = 3, 6  # at first and after a wrong one; as long as they are right
 
 
 class Answer:

@@ -35,15 +35,14 @@ class Phrases:
 
     @classmethod
     def of(cls, texts: Iterable[str], encode: Callable[[str], Sequence[int]]) -> "Phrases":
-        """The phrases of as many ``texts``, from the first on, as have `MOST_TOKENS` tokens in all."""
+        """The phrases of the first `MOST_TOKENS` tokens of ``texts``."""
         kept: list[Sequence[int]] = []
         room = MOST_TOKENS
         for text in texts:
-            ids = encode(text)
-            room -= len(ids)
-            if room < 0:
+            kept.append(encode(text)[:room])
+            room -= len(kept[-1])
+            if not room:
                 break
-            kept.append(ids)
         return cls(kept)
 
     def after(self, tokens: Sequence[int]) -> int | None:

@@ -78,6 +78,32 @@ def test_phrases_save_steps_and_change_no_token(engine: TransformersEngine, tiny
     assert steps[1] < steps[0] / 2
 
 
+@pytest.mark.parametrize("length", [200, 253, 256, 509])
+def test_phrases_change_no_token_at_a_seam_of_the_cache_nor_at_an_end(tiny: Path, length: int) -> None:
+    """Ends: of the room, by a stop string, by a stop token; each amid phrases that would go on."""
+    prompt = Prompt.from_base(tiny)
+    room = length + 24
+    ids = [[(7 * n + at) % 200 for at in range(length - n)] for n in range(3)]
+    requests = [GenerationRequest(tuple(one), room - len(one)) for one in ids]
+    plain = TransformersEngine(tiny, None, prompt, max_batch=4, max_context=room)
+    plain.start()
+    free = plain.generate_many(requests)
+    guessing = TransformersEngine(
+        tiny, None, prompt, max_batch=4, max_context=room, phrases=Phrases([one.token_ids * 2 for one in free])
+    )
+    guessing.start()
+    assert guessing.generate_many(requests) == free
+    prompt.stop_ids = frozenset({free[0].token_ids[8]})
+    stopped = [replace(request, stop=(one.text[5:7],)) for request, one in zip(requests, free, strict=True)]
+    for some in (requests, stopped):
+        ended = [plain.generate_many([request])[0] for request in some]
+        assert ended[0].finish_reason == "stop"
+        assert guessing.generate_many(some) == ended
+        assert [guessing.generate_many([request])[0] for request in some] == ended
+    plain.stop()
+    guessing.stop()
+
+
 def test_streams_hold_whole_characters_and_add_up(engine: TransformersEngine, prompt: Prompt) -> None:
     request = _request(prompt, QUESTIONS[0], new=40, temperature=1.5, seed=3)
     whole = engine.generate_many([request])[0]
