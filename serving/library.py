@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,6 @@ class Library:
         self._remote = remote
         self._by_words = knowledge.by_words() if knowledge else None
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="knowledge")
-        self._under_way: set[Future[Any]] = set()
         self._quick_thread = ThreadPoolExecutor(1, thread_name_prefix="by words")
 
     @classmethod
@@ -68,11 +67,6 @@ class Library:
         problem = "; ".join(problems) or "no bundle"
         log.error("no knowledge index, only the fixed text can stand in for the model: %s", problem)
         return cls(None, problem)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a search by meaning is under way."""
-        return bool(self._under_way)
 
     @property
     def statutes(self) -> Statutes | None:
@@ -103,20 +97,16 @@ class Library:
     async def answer(self, question: str, hurried: bool = False) -> KnowledgeAnswer | None:
         """A quotation that answers; None when nothing near enough is known.
 
-        Found by words alone when the search by meaning takes too long. A search by meaning takes the cores from the answers
-        that a model is writing: who is ``hurried`` begins one only where words find nothing, and none is under way.
+        Found by words alone when the search by meaning takes too long, or at once for who is ``hurried``: a search by meaning
+        takes the cores from the answers that a model is writing.
         """
         if not self.knowledge or not self._by_words:
             return None
-        by_words = partial(self._by_words.answer, question)
-        if hurried:
-            found = await asyncio.wrap_future(self._quick_thread.submit(by_words))
-            if found or self.busy:
-                return found
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_S):
-                return await self._in_thread(partial(self.knowledge.answer, question))
-        return None if hurried else await asyncio.wrap_future(self._quick_thread.submit(by_words))
+        if not hurried:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_S):
+                    return await self._in_thread(partial(self.knowledge.answer, question))
+        return await asyncio.wrap_future(self._quick_thread.submit(partial(self._by_words.answer, question)))
 
     def quotes(self, hits: Iterable[Hit]) -> list[Quote]:
         """Hits in the form of the service's answers."""
@@ -145,10 +135,7 @@ class Library:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """What ``work`` gives. Cancelled, it is not begun any more; what has begun goes on to its end."""
-        future = self._threads.submit(work)
-        self._under_way.add(future)
-        future.add_done_callback(self._under_way.discard)
-        return await asyncio.wrap_future(future)
+        return await asyncio.wrap_future(self._threads.submit(work))
 
 
 def quote(hit: Hit) -> Quote:

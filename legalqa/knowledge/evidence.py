@@ -37,7 +37,7 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Features:
-    """Not weighed yet, in the order of ``ranking.Weights``: of articles [9, n], past answers [2, m], the question [2, 1]."""
+    """Not weighed yet, in the order of ``ranking.Weights``: of articles [9, n], past answers [2, m], the question [3, 1]."""
 
     article: Vector
     answer: Vector
@@ -127,7 +127,7 @@ class Evidence:
         around = np.concatenate([self._precedents.chapters_and_laws(probabilities(self.weights.answer, answer)), self._tiers])
         around = around * (own.max(axis=0) > 0)  # alone it says nothing of the one article
         best_words = max((shares + widened).max(initial=0), past_words.max(initial=0))
-        law = np.array([[nearest], [best_words]], dtype=np.float32)
+        law = np.array([[nearest], [best_words], [best_words * len(terms) ** 0.5]], dtype=np.float32)
         return Features(np.concatenate([own, around]), answer, law)
 
     def save(self, folder: Path) -> None:
