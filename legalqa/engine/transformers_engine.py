@@ -2,8 +2,9 @@
 
 One thread owns the model: it loads it, and nobody else computes. (Each thread that does has its own OpenMP team; where the
 teams have more threads than there are cores, OpenMP's waiting threads sleep at once, and a step takes up to half as long
-again.) Each step reads the prompts of requests that have just got a slot and writes one token for each that
-runs; cancels and deadlines are looked at before every step. See `legalqa.engine.slots` for why a batch gives the same tokens.
+again.) Each step reads the prompts of requests that have just got a slot, and writes for each that runs one token, or
+several where guesses were right; cancels and deadlines are looked at before every step.
+See `legalqa.engine.slots` for why a batch gives the same tokens.
 """
 
 import asyncio
