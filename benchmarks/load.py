@@ -104,7 +104,7 @@ class Client:
     ) -> list[Sample]:
         """Poisson arrivals at ``per_s`` for ``seconds``, or for as long as ``during`` runs; then wait for all answers.
 
-        The questions come in turn, so that none is asked twice in a short while.
+        The questions come in turn, over and over.
         """
         chance = random.Random(0)
         self._began = time.monotonic()

@@ -3,7 +3,8 @@
 `.venv/bin/python benchmarks/serving.py --bundle models/bundle` measures what needs nothing else; `--llamacpp-python` names the
 Python of an environment with xllamacpp, `--gguf` the file it runs. One server at a time, loopback only. With `--keep FILE` a
 run may be cut in parts (`--only`, `--servers`, `--kinds`): each adds its figures to the file, and shows all that are there.
-The questions are those of data/splits that the model of the bundle was not trained on: `make repro` first.
+The questions are those of data/splits that the model of the bundle was not trained on: `make repro` first. A virtual machine
+may change its pace within minutes: `--rounds 5 --servers "ours;llama.cpp" --at-once 1` lets two servers take turns.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,27 +27,37 @@ from benchmarks import rivals  # noqa: E402
 from benchmarks.faults import KINDS, faults, worst  # noqa: E402
 from benchmarks.load import NEW_TOKENS, PLAIN, Client, Sample, quantile, tokens_per_s  # noqa: E402
 from legalqa.bundle import Bundle  # noqa: E402
+from legalqa.files import sha256  # noqa: E402
 from legalqa.records import read_jsonl  # noqa: E402
 
 AT_ONCE = (1, 2, 4, 8, 16)
 SERVERS = ("ours", "ours, other weights", "adaptive batching", "llama.cpp", "transformers serve")
 RAMP_S = 15.0
 RIVAL_S = 900.0  # a server that has not answered all by then is not compared
+HELD_OUT = [ROOT / f"data/splits/{name}.jsonl" for name in ("dev", "test")]
+
+Rounds = dict[int, list[dict[str, float]]]
+"""Requests at once -> the figures of each round."""
 
 
 def questions(number: int | None = None) -> list[str]:
     """All, or up to so many, of mixed lengths, none of which the model was trained on; the same ones for every server."""
-    texts = [one.question for name in ("dev", "test") for one in read_jsonl(ROOT / f"data/splits/{name}.jsonl")]
+    texts = [one.question for path in HELD_OUT for one in read_jsonl(path)]
     return random.Random(1).sample(texts, min(number or len(texts), len(texts)))
 
 
-async def speed(server: rivals.Server, extra: dict[str, object]) -> dict[int, dict[str, float]]:
+def asked_about(at_once: int) -> int:
+    """How many questions a closed loop of so many clients asks."""
+    return max(16, 3 * at_once)
+
+
+async def speed(server: rivals.Server, extra: dict[str, object], loads: Sequence[int]) -> dict[int, dict[str, float]]:
     """Tokens a second, first token and gaps between tokens, at each number of requests at once."""
     client = Client(server.url, server.model, NEW_TOKENS, extra)
     await client.closed_loop(questions(2), 2)  # warm
     measured: dict[int, dict[str, float]] = {}
-    for at_once in AT_ONCE:
-        samples, seconds = await client.closed_loop(questions(max(16, 3 * at_once)), at_once)
+    for at_once in loads:
+        samples, seconds = await client.closed_loop(questions(asked_about(at_once)), at_once)
         firsts = [sample.first_s for sample in samples]
         gaps = [gap for sample in samples for gap in sample.gaps]
         measured[at_once] = {
@@ -73,7 +85,7 @@ def goodput(samples: Sequence[Sample], seconds: float) -> float:
 async def overload(server: rivals.Server, seconds: float) -> dict[str, Any]:
     """Poisson arrivals at the capacity that sixteen clients in a closed loop have here and now, then at three times that."""
     client = Client(server.url, server.model, NEW_TOKENS, PLAIN)
-    closed, took = await client.closed_loop(questions(48), max(AT_ONCE))
+    closed, took = await client.closed_loop(questions(asked_about(max(AT_ONCE))), max(AT_ONCE))
     answers_per_s = sum(sample.good for sample in closed) / took
     asked = questions()
     at_capacity = goodput(await client.open_loop(asked, answers_per_s, seconds), seconds)
@@ -151,11 +163,11 @@ def parity(bundle: Bundle, weights: str, number: int = 50) -> dict[str, Any]:
     together = [completion.token_ids for completion in engine.generate_many(asked)]
     engine.stop()
     same = sum(map(tuple.__eq__, alone, together))
-    print(f"  the same tokens alone and in company: {same} of {number}", flush=True)
-    return {"same_tokens": same, "same_tokens_of": number}
+    print(f"  the same tokens alone and in company: {same} of {len(asked)}", flush=True)
+    return {"same_tokens": same, "same_tokens_of": len(asked)}
 
 
-def picture(path: Path, measured: dict[str, dict[int, dict[str, float]]]) -> None:
+def picture(path: Path, measured: dict[str, Rounds]) -> None:
     """Tokens a second over requests at once, a line a server."""
     import matplotlib
 
@@ -164,7 +176,8 @@ def picture(path: Path, measured: dict[str, dict[int, dict[str, float]]]) -> Non
 
     figure, axes = plt.subplots(figsize=(7, 4))
     for name, by_load in measured.items():
-        axes.plot(list(by_load), [values["tokens_per_s"] for values in by_load.values()], marker="o", label=name)
+        rates = [median(one["tokens_per_s"] for one in rounds) for rounds in by_load.values()]
+        axes.plot(list(by_load), rates, marker="o", label=name)
     axes.set(xlabel="requests at once", ylabel="tokens a second", xticks=AT_ONCE, ylim=(0, None))
     axes.legend()
     figure.tight_layout()
@@ -181,6 +194,8 @@ def main() -> None:
     parser.add_argument("--gguf", type=Path)
     parser.add_argument("--only", default="speed,overload,faults,memory,parity")
     parser.add_argument("--servers", default=";".join(SERVERS), help="to compare, separated by ';'")
+    parser.add_argument("--at-once", default=",".join(map(str, AT_ONCE)), help="requests, in the comparison of speed")
+    parser.add_argument("--rounds", type=int, default=1, help="of that comparison, the servers in turn; medians are shown")
     parser.add_argument("--kinds", default=",".join(KINDS), help="of faults")
     parser.add_argument("--faults", type=int, default=20, help="of each kind")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each overload run")
@@ -190,12 +205,18 @@ def main() -> None:
     wanted, servers = given.only.split(","), given.servers.split(";")
     if "overload" in wanted and given.seconds <= RAMP_S:
         parser.error(f"--seconds: {given.seconds:g}, more than {RAMP_S:g} expected: what ends before that does not count")
+    known = {f"data/splits/{path.name}": path for path in HELD_OUT}
+    if any(not path.exists() or sha256(path) != bundle.manifest.data.get(name) for name, path in known.items()):
+        parser.error(f"{', '.join(known)}: not those of {given.bundle}: make repro, or dvc checkout")
+    if len(questions()) < asked_about(max(AT_ONCE)):
+        parser.error(f"{', '.join(known)}: {len(questions())} questions, {asked_about(max(AT_ONCE))} expected")
     kept = json.loads(given.keep.read_text(encoding="utf-8")) if given.keep and given.keep.exists() else {}
-    measured: dict[str, dict[int, dict[str, float]]] = {
-        name: {int(at_once): values for at_once, values in by_load.items()} for name, by_load in kept.get("speed", {}).items()
+    measured: dict[str, Rounds] = {
+        name: {int(at_once): rounds for at_once, rounds in by_load.items()} for name, by_load in kept.get("speed", {}).items()
     }
     result: dict[str, Any] = kept.get("result", {}) | {"weights": given.weights, "cpus": os.cpu_count()}
 
+    loads = list(map(int, given.at_once.split(",")))
     failures: dict[str, str] = result.setdefault("not_measured", {})
 
     def keep() -> None:
@@ -207,13 +228,13 @@ def main() -> None:
         keep()
 
     def race(name: str, starting: Callable[[], AbstractContextManager[rivals.Server]], extra: dict[str, object]) -> None:
-        if name in servers:
+        if name in servers and name not in failures:
             print(name, flush=True)
-            measured.pop(name, None)
-            failures.pop(name, None)
             try:
                 with starting() as server:
-                    measured[name] = asyncio.run(asyncio.wait_for(speed(server, extra), RIVAL_S))
+                    found = asyncio.run(asyncio.wait_for(speed(server, extra, loads), RIVAL_S))
+                for at_once, figures in found.items():
+                    measured.setdefault(name, {}).setdefault(at_once, []).append(figures)
             except (TimeoutError, rivals.FailedError) as error:
                 measured.pop(name, None)
                 failures[name] = str(error) or f"not all questions were answered within {RIVAL_S:.0f} s"
@@ -226,12 +247,16 @@ def main() -> None:
 
     if "speed" in wanted:
         other = "bf16" if given.weights == "int8" else "int8"
-        race("ours", lambda: rivals.ours(bundle.folder, given.weights, patient=True), PLAIN)
-        race("ours, other weights", lambda: rivals.ours(bundle.folder, other, patient=True), PLAIN)
-        race("adaptive batching", lambda: rivals.adaptive(bundle.folder), {})
-        if given.llamacpp_python and given.gguf:
-            race("llama.cpp", lambda: rivals.llamacpp(given.llamacpp_python, given.gguf, max(AT_ONCE)), {})
-        race("transformers serve", lambda: rivals.transformers_serve(bundle.base), {})
+        for name in servers:
+            measured.pop(name, None)
+            failures.pop(name, None)
+        for _ in range(given.rounds):
+            race("ours", lambda: rivals.ours(bundle.folder, given.weights, patient=True), PLAIN)
+            race("ours, other weights", lambda: rivals.ours(bundle.folder, other, patient=True), PLAIN)
+            race("adaptive batching", lambda: rivals.adaptive(bundle.folder), {})
+            if given.llamacpp_python and given.gguf:
+                race("llama.cpp", lambda: rivals.llamacpp(given.llamacpp_python, given.gguf, max(AT_ONCE)), {})
+            race("transformers serve", lambda: rivals.transformers_serve(bundle.base), {})
         table(measured)
         picture(ROOT / "reports/benchmarks/serving.png", measured)
     if "overload" in wanted:
@@ -250,28 +275,27 @@ def main() -> None:
     print(json.dumps(result | ratios(measured) | worst(result.get("faults", {})), ensure_ascii=False))
 
 
-def table(measured: dict[str, dict[int, dict[str, float]]]) -> None:
-    """Every figure of every server."""
+def table(measured: dict[str, Rounds]) -> None:
+    """Every figure of every server, medians of its rounds."""
     print(f"\n{'server':20}{'at once':>8}{'tokens/s':>10}{'first p50':>11}{'first p99':>11}{'gap p50':>9}{'gap p99':>9}")
     for name, by_load in measured.items():
-        for at_once, values in by_load.items():
-            times: Sequence[str] = [f"{values[key]:.3f}" for key in ("first_p50_s", "first_p99_s", "gap_p50_s", "gap_p99_s")]
-            print(f"{name:20}{at_once:8}{values['tokens_per_s']:10.1f}{times[0]:>11}{times[1]:>11}{times[2]:>9}{times[3]:>9}")
+        for at_once, rounds in by_load.items():
+            middle = {key: median(one[key] for one in rounds) for key in rounds[0]}
+            times: Sequence[str] = [f"{middle[key]:.3f}" for key in ("first_p50_s", "first_p99_s", "gap_p50_s", "gap_p99_s")]
+            print(f"{name:20}{at_once:8}{middle['tokens_per_s']:10.1f}{times[0]:>11}{times[1]:>11}{times[2]:>9}{times[3]:>9}")
 
 
-def ratios(measured: dict[str, dict[int, dict[str, float]]]) -> dict[str, float | None]:
-    """Ours against each rival; None for what was not measured."""
+def ratios(measured: dict[str, Rounds]) -> dict[str, float | None]:
+    """Ours against each rival, the median over rounds in which both were measured; None for what was not."""
 
-    def rate(name: str, at_once: int) -> float | None:
-        return measured[name][at_once]["tokens_per_s"] if name in measured else None
+    def rates(name: str, at_once: int) -> list[float]:
+        return [one["tokens_per_s"] for one in measured.get(name, {}).get(at_once, [])]
 
     def ratio(name: str, at_once: int) -> float | None:
-        mine, theirs = rate("ours", at_once), rate(name, at_once)
-        return round(mine / theirs, 3) if mine and theirs else None
+        pairs = list(zip(rates("ours", at_once), rates(name, at_once), strict=False))
+        return round(median(mine / theirs for mine, theirs in pairs), 3) if pairs else None
 
-    return {
-        "tokens_per_s_1": rate("ours", 1),
-        "tokens_per_s_16": rate("ours", 16),
+    return {f"tokens_per_s_{at_once}": median(own) if (own := rates("ours", at_once)) else None for at_once in (1, 16)} | {
         "ratio_to_adaptive_batching": ratio("adaptive batching", 16),
         "ratio_to_llamacpp_1": ratio("llama.cpp", 1),
         "ratio_to_llamacpp_16": ratio("llama.cpp", 16),

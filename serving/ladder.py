@@ -20,7 +20,7 @@ from serving.switch import Switch
 
 log = logging.getLogger("legalqa.ladder")
 
-AT_WORK: tuple[Reason, ...] = ("overload", "slow", "loading", "deadline")  # the engine has no time for it, and uses the cores
+AT_WORK: tuple[Reason, ...] = ("overload", "slow", "deadline")  # the engine has no time for it, and uses the cores
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,9 @@ class Rung:
     source: Source
     members: Sequence[Member]
 
-    @property
-    def closed(self) -> bool:
-        """Whether asking would be in vain, as far as that is known without asking."""
-        return all(member.closed for member in self.members)
+    def takes(self, ask: Ask) -> bool:
+        """Whether asking may not be in vain, as far as that is known without asking."""
+        return any(member.takes(ask) for member in self.members)
 
     async def begin(self, ask: Ask, request: GenerationRequest) -> Started | Reason:
         """The first member's answer whose text has begun, else the first reason why there is none."""
@@ -75,9 +74,11 @@ class Ladder:
         if mode == "drain":
             raise RefusedError(503, "draining", "this server is being shut down; ask another one", 5.0)
         reason: Reason = "operator"
+        findings = Findings()
         if mode in ("auto", "llm_only"):
-            open_rung = next((rung for rung in self._rungs if not rung.closed), None)
-            findings = await self._agent.gather(ask, partial(open_rung.text, ask)) if open_rung else Findings()
+            # Nothing is looked up for a model that refuses: it would take the cores from the answers it is writing.
+            if open_rung := next((rung for rung in self._rungs if rung.takes(ask)), None):
+                findings = await self._agent.gather(ask, partial(open_rung.text, ask))
             request = self._agent.request(ask, findings)
             for rung in self._rungs:
                 begun = await rung.begin(ask if rung is self._rungs[0] else ask.with_time_for_another(), request)
@@ -90,7 +91,8 @@ class Ladder:
                     reason = begun
             if mode == "llm_only":
                 raise self._only_the_model(reason)
-        async with aclosing(self.without_model(ask, reason, canned=mode == "canned_only")) as events:
+        looked_up = bool(findings.steps)
+        async with aclosing(self.without_model(ask, reason, canned=mode == "canned_only", looked_up=looked_up)) as events:
             async for event in events:
                 yield event
 
@@ -103,11 +105,14 @@ class Ladder:
             async for event in events:
                 yield event
 
-    async def without_model(self, ask: Ask, reason: Reason, canned: bool = False) -> AsyncGenerator[Event, None]:
-        """The last two rungs. Raises RefusedError when the client wants none of them."""
+    async def without_model(
+        self, ask: Ask, reason: Reason, canned: bool = False, looked_up: bool = False
+    ) -> AsyncGenerator[Event, None]:
+        """The last two rungs. ``looked_up``: its search by meaning is done. Raises RefusedError for who wants none of them."""
         if not ask.allow_degraded:
             raise RefusedError(503, reason, "the model can't answer now, and allow_degraded is false", self._retry_after_s)
-        found = None if canned else await self._library.answer(ask.question, hurried=reason in AT_WORK)
+        hurried = reason in AT_WORK and not looked_up
+        found = None if canned else await self._library.answer(ask.question, hurried=hurried)
         if found is None:
             yield Began("canned", "legalqa-canned", reason)
             yield Piece(CANNED)

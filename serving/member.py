@@ -128,26 +128,20 @@ class Member:
         self._telemetry = telemetry
         self._params = params
 
-    @property
-    def closed(self) -> bool:
-        """Whether it would refuse at once."""
-        return bool(self.backend.unavailable()) or self.breaker.state in ("open", "forced_open")
+    def takes(self, ask: Ask) -> bool:
+        """Whether it would not refuse at once; what is looked up first may still make the question too long."""
+        if self.backend.unavailable() or self.breaker.state in ("open", "forced_open"):
+            return False
+        new_tokens = self._new_tokens(ask.prompt_tokens, ask.max_new_tokens)
+        return self.admission.fits(ask.prompt_tokens, new_tokens, *self._by(ask))
 
     async def begin(self, ask: Ask, request: GenerationRequest) -> Started | Reason:
         """Start an answer and wait for its first text; else say why there is none, with nothing left running."""
         if reason := self.backend.unavailable():
             return reason
-        room = self.backend.capabilities().max_context - len(request.prompt_ids)
-        request = replace(request, max_new_tokens=max(min(request.max_new_tokens, room), 1))
+        request = replace(request, max_new_tokens=self._new_tokens(len(request.prompt_ids), request.max_new_tokens))
         probing = self.breaker.state == "half_open"
-        ticket = self.admission.admit(
-            len(request.prompt_ids),
-            request.max_new_tokens,
-            ask.first_token_by,
-            ask.deadline,
-            self.backend.health(),
-            self.backend.capabilities().max_batch,
-        )
+        ticket = self.admission.admit(len(request.prompt_ids), request.max_new_tokens, *self._by(ask))
         self._telemetry.admission("admitted" if ticket else "refused")
         if not ticket:
             return "overload"
@@ -179,6 +173,14 @@ class Member:
             if not begun:
                 watch.close()
                 await deltas.aclose()
+
+    def _new_tokens(self, prompt_tokens: int, wanted: int) -> int:
+        """As many of those wanted as the context has room for."""
+        return max(min(wanted, self.backend.capabilities().max_context - prompt_tokens), 1)
+
+    def _by(self, ask: Ask) -> tuple[float, float, Health, int]:
+        """What the door goes by, beside the tokens."""
+        return ask.first_token_by, ask.deadline, self.backend.health(), self.backend.capabilities().max_batch
 
     async def _first(self, deltas: AsyncGenerator[Delta, None], watch: Watch, tokens: int) -> list[Delta]:
         """Deltas until there is text that is not blank and ``tokens`` tokens, or the end."""

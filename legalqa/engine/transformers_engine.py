@@ -23,11 +23,11 @@ from legalqa.engine.attention import Rows
 from legalqa.engine.drafts import Phrases
 from legalqa.engine.interface import Capabilities, Completion, Delta, FinishReason, GenerationRequest, Health
 from legalqa.engine.loading import Weights, load_model
+from legalqa.engine.quantised import CHEAP_ROWS
 from legalqa.engine.slots import SlotModel
 from legalqa.engine.speed import Speed
 from legalqa.prompt import Prompt
 
-CHEAP_ROWS = 7  # a step with so many tokens costs about an eighth more than with one; with five, as much
 PREFILL_TOKENS = 512  # prompts read in one step: more would let the running answers wait
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class TransformersEngine:
         self.prompt = prompt
         self._phrases = phrases
         self._base, self._adapter, self._weights = base, adapter, weights
+        self._cheap_rows = CHEAP_ROWS if weights == "int8" else 1
         self._max_batch, self._max_context = max_batch, min(max_context, prompt.context)
         self._model: SlotModel | None = None
         self._thread: threading.Thread | None = None
@@ -228,7 +229,7 @@ class TransformersEngine:
         started = time.monotonic()
         prompt_tokens = sum(answer.unread_prompt for answer in batch)
         before = sum(answer.written for answer in batch)
-        room = (CHEAP_ROWS - len(batch)) // len(batch)
+        room = (self._cheap_rows - len(batch)) // len(batch)
         for answer in batch:
             answer.guess(room)
         logits = self._model.forward([answer.rows for answer in batch])

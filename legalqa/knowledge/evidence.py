@@ -127,7 +127,7 @@ class Evidence:
         around = np.concatenate([self._precedents.chapters_and_laws(probabilities(self.weights.answer, answer)), self._tiers])
         around = around * (own.max(axis=0) > 0)  # alone it says nothing of the one article
         best_words = max((shares + widened).max(initial=0), past_words.max(initial=0))
-        law = np.array([[nearest], [best_words], [best_words * len(terms) ** 0.5]], dtype=np.float32)
+        law = np.array([[nearest], [best_words], [best_words * len(set(terms)) ** 0.5]], dtype=np.float32)
         return Features(np.concatenate([own, around]), answer, law)
 
     def save(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Frozen linear layers in int8: on a processor with VNNI an integer product takes half a bf16 one's time.
+"""Frozen linear layers in int8: on a processor with VNNI an integer product takes half a bf16 one's time; others are refused.
 
 Weights have a scale for each output, activations and gradients one for each token, and sums are exact 32-bit integers. LoRA's
 own matrices and their gradients stay in 16 bits, as weight gradients do in SwitchBack (Wortsman et al. 2023, "Stable and
@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 LEVELS = 127
-# Without VNNI the processor adds two products in 16 bits first: 7-bit weights keep that from overflowing.
+# Without VNNI, where only tests run, the processor adds two products in 16 bits first: 7-bit weights don't overflow that.
 WEIGHT_LEVELS = LEVELS if torch.cpu._is_vnni_supported() else 63
 WEIGHT, SCALES = "weight", "scales"
 

@@ -1,7 +1,6 @@
 """What the stage hands to the training processes and what they hand back: files in the folder of the train_key."""
 
 import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -79,8 +78,10 @@ def refuse_impossible(params: TrainParams, machine: Machine) -> None:
     """Raises UserError for settings that contradict each other or the machine, before anything is started."""
     zero.settings(params, machine)
     if params.quantise == "int8" and not multiplies_int8(machine.device):
-        found = f"int8 on {'a GPU' if machine.device == 'cuda' else platform.machine()}"
-        raise UserError(Problem("train.quantise", found, "none or nf4: int8 products are those of x86 processors"))
+        on, why = "a processor without VNNI", "integer products take 16 times as long as fp32 ones there"
+        if machine.device == "cuda":
+            on, why = "a GPU", "int8 is for processors with VNNI"
+        raise UserError(Problem("train.quantise", f"int8 on {on}", f"none or nf4: {why}", "set quantise: none"))
 
 
 def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapping[str, Samples]) -> Job:

@@ -81,11 +81,11 @@ async def test_the_cores_are_left_to_an_engine_that_is_at_work() -> None:
     library = _Asked()
     ladder = Ladder([], library, Agent(library, None, ServeParams()), Switch("auto", None, None), mark=False)
     ask = Ask((Message(role="user", content=PROBATION),), 8, deadline=0.0, first_token_by=0.0)
-    reasons: list[Reason] = ["overload", "slow", "loading", "deadline", "unavailable", "no_model", "operator"]
+    reasons: list[Reason] = ["overload", "slow", "deadline", "loading", "unavailable", "no_model", "operator"]
     for reason in reasons:
         began, piece, _ = [event async for event in ladder.without_model(ask, reason)]
         assert (began, piece) == (Began("canned", "legalqa-canned", reason), Piece(CANNED))
-    assert library.hurried == [True, True, True, True, False, False, False]
+    assert library.hurried == [True, True, True, False, False, False, False]
     await library.close()
 
 

@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from legalqa.engine.fake import FakeEngine
+from legalqa.knowledge.passages import Kind
+from legalqa.knowledge.retrieval import Hit, KnowledgeAnswer
 from legalqa.prompt import Prompt
 from tests.serving.bundles import PROBATION
 from tests.serving.conftest import Running, Start, wait_until
@@ -45,6 +47,36 @@ async def test_what_does_not_fit_is_answered_from_the_knowledge_base(start: Star
     counted = await many(running, 40)
     assert counted["tuned", ""] >= 4
     assert counted["knowledge", "overload"] == 40 - counted["tuned", ""]
+
+
+def test_nothing_is_looked_up_for_a_model_that_is_full(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = start(params=(("max_requests: 64", "max_requests: 1"), ("first_token_s: 10", "first_token_s: 0.5")))
+    library, model = running.service.gateway.library, running.service.gateway.model
+    assert library.knowledge
+    searched: list[str] = []
+    in_haste: list[bool] = []
+    search, answer = library.search, library.answer
+
+    async def noted_search(query: str, k: int, kind: Kind) -> list[Hit]:
+        searched.append(query)
+        return await search(query, k, kind)
+
+    async def noted_answer(question: str, hurried: bool = False) -> KnowledgeAnswer | None:
+        in_haste.append(hurried)
+        return await answer(question, hurried)
+
+    monkeypatch.setattr(library, "search", noted_search)
+    monkeypatch.setattr(library, "answer", noted_answer)
+    place = model.admission.admit(10, 10, 1e12, 1e12, model.backend.health(), 16)
+    assert place
+    body = running.ask(PROBATION).json()
+    assert (body["source"], body["reason"], body["steps"]) == ("knowledge", "overload", [])
+    assert (searched, in_haste) == ([], [True])
+    place.close()
+    running.engine.fault = "stall"
+    body = running.ask(PROBATION).json()
+    assert (body["source"], body["reason"]) == ("knowledge", "deadline")
+    assert searched and in_haste == [True, False]  # found already, when the model was asked
 
 
 @pytest.mark.anyio

@@ -89,3 +89,12 @@ def test_a_model_that_is_open_already_is_not_opened_again(
     built.save(tmp_path / "k")
     monkeypatch.setattr("legalqa.knowledge.embedding.Embedder.__init__", lambda _: pytest.fail("opened again"))
     assert Knowledge.load(tmp_path / "k", embedder).search("顺手牵羊会坐牢吗") == built.search("顺手牵羊会坐牢吗")
+
+
+def test_a_long_question_needs_a_smaller_share_of_words_but_a_repeated_one_does_not_become_long() -> None:
+    evidence = Evidence.build(ARTICLES, [], None)
+    short, long = "欠工资怎么样？", "今年三月进的厂，一直上夜班，家里老人生病要用钱，欠工资怎么样？"
+    share, long_share = (evidence.features(question).law[1, 0] for question in (short, long))
+    speaks, long_speaks = (evidence.features(question).law[2, 0] for question in (short, long))
+    assert share / 5 < long_share < share / 4 and long_speaks > speaks / 2.5
+    assert evidence.scores("\n".join([short] * 20)).law == pytest.approx(evidence.scores(short).law, abs=1e-6)

@@ -4,7 +4,7 @@ import pytest
 
 from legalqa.problems import UserError
 from legalqa.training import machine
-from legalqa.training.machine import detect
+from legalqa.training.machine import detect, multiplies_int8
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,14 @@ def test_bf16_is_taken_where_the_processor_multiplies_it(monkeypatch: pytest.Mon
     monkeypatch.setattr(machine, "CPU_BF16", {flags.read_text(encoding="utf-8").split()[0]})
     assert detect("auto", 16).precision == detect("bf16", 16).precision == "bf16"
     assert detect("fp32", 16).precision == "fp32"
+
+
+@pytest.mark.parametrize("flag", ["avx512_vnni", "avx_vnni"])
+def test_integer_products_are_those_of_a_processor_with_vnni(flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2", flag})
+    assert multiplies_int8("cpu") and not multiplies_int8("cuda")
+    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2", "avx512f", "asimddp"})
+    assert not multiplies_int8("cpu")
 
 
 def test_several_hosts_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def test_the_verdict_names_the_first_knob_that_helps() -> None:
 
 
 @pytest.mark.parametrize(("device", "processes"), [("cpu", 1), ("cpu", 2), ("cuda", 1)])
-def test_each_knob_needs_less_memory(device: str, processes: int) -> None:
+def test_each_knob_needs_less_memory(device: str, processes: int, vnni: None) -> None:
     shape = PUBLIC["Llama-2-7B"]
     ladder = fits.knobs(BIG, processes, device)
     totals = [
@@ -88,8 +88,8 @@ def test_each_knob_needs_less_memory(device: str, processes: int) -> None:
     assert any("int8" in name for name, _ in ladder) == (device == "cpu")
 
 
-def test_int8_where_it_can_not_be() -> None:
-    """A GPU and a processor without oneDNN's kernels refuse it; DoRA leaves it off the ladder; GPUs are planned without it."""
+def test_int8_where_it_can_not_be(vnni: None) -> None:
+    """A GPU refuses it and a processor with VNNI does not; DoRA leaves it off the ladder; GPUs are planned without it."""
     int8 = BIG.model_copy(update={"quantise": "int8"})
     gpu = Machine(device="cuda", processes=1, threads=1, precision="bf16")
     with pytest.raises(UserError, match=r"train\.quantise: int8 on a GPU; expected none or nf4"):
@@ -101,11 +101,18 @@ def test_int8_where_it_can_not_be() -> None:
     assert fits.public_table(int8, 0.5, 140) == fits.public_table(BIG, 0.5, 140)
 
 
-def test_a_processor_without_integer_products_refuses_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    with pytest.raises(UserError, match="int8 on aarch64"):
+def test_a_processor_without_vnni_refuses_int8_and_is_planned_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("legalqa.training.machine.cpu_flags", lambda: {"avx2"})
+    said = r"train\.quantise: int8 on a processor without VNNI; expected none or nf4: .* 16 times .*; -> set quantise: none"
+    with pytest.raises(UserError, match=said):
         refuse_impossible(BIG.model_copy(update={"quantise": "int8"}), CPU)
-    assert not [name for name, _ in fits.knobs(BIG, 1, "cpu") if "int8" in name]
+    shape = PUBLIC["Llama-2-7B"]
+    ladder = [
+        (name, memory(shape, tried, "cpu", 2, 2, wide=False, tokens=min(2048, tried.pack_tokens)).total)
+        for name, tried in fits.knobs(BIG, 2, "cpu")
+    ]
+    assert [name for name, _ in ladder] == ["as it is", "pack_tokens: 512", "gradient_checkpointing: true", "zero: 3"]
+    assert [need for _, need in ladder] == sorted((need for _, need in ladder), reverse=True)
 
 
 @pytest.mark.parametrize(("precision", "least"), [("bf16", 1.2), ("fp32", 1.8)])
