@@ -14,10 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.training import BASE, PARAMS, conversations  # noqa: E402
+from legalqa.problems import UserError  # noqa: E402
 from legalqa.prompt import Prompt  # noqa: E402
 from legalqa.training import plan  # noqa: E402
 from legalqa.training.curves import read_log  # noqa: E402
-from legalqa.training.job import DEV, LOG, TRAIN, Job  # noqa: E402
+from legalqa.training.job import DEV, LOG, TRAIN, Job, refuse_impossible  # noqa: E402
 from legalqa.training.launch import launch  # noqa: E402
 from legalqa.training.machine import PROCESSES, detect  # noqa: E402
 from legalqa.training.packing import tokenise  # noqa: E402
@@ -38,10 +39,11 @@ CONFIGURATIONS: list[dict[str, Any]] = [
 
 
 def row(processes: int, **keys: Any) -> str:
-    """Plan, calibrate and train one configuration."""
+    """Plan, calibrate and train one configuration. Raises UserError for one that this machine refuses."""
     os.environ[PROCESSES] = str(processes)
     params = PARAMS.model_copy(update={"checks": 2, **keys})
     machine = detect(params.precision, params.batch)
+    refuse_impossible(params, machine)
     prompt = Prompt.from_base(BASE)
     made = conversations()
     parts = {TRAIN: made[:TRAINED], DEV: made[-DEV_SAMPLES:]}
@@ -70,7 +72,10 @@ def main(chosen: list[int]) -> None:
     print("| setting | planned, GB | measured, GB | off | planned, s | calibrated, s | measured, s | off |")
     print("|---|---|---|---|---|---|---|---|")
     for number in chosen:
-        print(row(**CONFIGURATIONS[number]), flush=True)
+        try:
+            print(row(**CONFIGURATIONS[number]), flush=True)
+        except UserError as error:
+            print(f"{CONFIGURATIONS[number]} not here: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -27,14 +27,14 @@ from benchmarks import rivals  # noqa: E402
 from benchmarks.faults import KINDS, faults, worst  # noqa: E402
 from benchmarks.load import NEW_TOKENS, PLAIN, Client, Sample, quantile, tokens_per_s  # noqa: E402
 from legalqa.bundle import Bundle  # noqa: E402
-from legalqa.files import sha256  # noqa: E402
+from legalqa.provenance import sha256_of_files  # noqa: E402
 from legalqa.records import read_jsonl  # noqa: E402
 
 AT_ONCE = (1, 2, 4, 8, 16)
 SERVERS = ("ours", "ours, other weights", "adaptive batching", "llama.cpp", "transformers serve")
 RAMP_S = 15.0
 RIVAL_S = 900.0  # a server that has not answered all by then is not compared
-HELD_OUT = [ROOT / f"data/splits/{name}.jsonl" for name in ("dev", "test")]
+SPLITS = ROOT / "data/splits"
 
 Rounds = dict[int, list[dict[str, float]]]
 """Requests at once -> the figures of each round."""
@@ -42,7 +42,7 @@ Rounds = dict[int, list[dict[str, float]]]
 
 def questions(number: int | None = None) -> list[str]:
     """All, or up to so many, of mixed lengths, none of which the model was trained on; the same ones for every server."""
-    texts = [one.question for path in HELD_OUT for one in read_jsonl(path)]
+    texts = [one.question for name in ("dev", "test") for one in read_jsonl(SPLITS / f"{name}.jsonl")]
     return random.Random(1).sample(texts, min(number or len(texts), len(texts)))
 
 
@@ -84,7 +84,7 @@ def goodput(samples: Sequence[Sample], seconds: float) -> float:
 
 async def overload(server: rivals.Server, seconds: float) -> dict[str, Any]:
     """Poisson arrivals at the capacity that sixteen clients in a closed loop have here and now, then at three times that."""
-    client = Client(server.url, server.model, NEW_TOKENS, PLAIN)
+    client = Client(server.url, server.model, NEW_TOKENS)  # look-ups as they are by default
     closed, took = await client.closed_loop(questions(asked_about(max(AT_ONCE))), max(AT_ONCE))
     answers_per_s = sum(sample.good for sample in closed) / took
     asked = questions()
@@ -205,11 +205,10 @@ def main() -> None:
     wanted, servers = given.only.split(","), given.servers.split(";")
     if "overload" in wanted and given.seconds <= RAMP_S:
         parser.error(f"--seconds: {given.seconds:g}, more than {RAMP_S:g} expected: what ends before that does not count")
-    known = {f"data/splits/{path.name}": path for path in HELD_OUT}
-    if any(not path.exists() or sha256(path) != bundle.manifest.data.get(name) for name, path in known.items()):
-        parser.error(f"{', '.join(known)}: not those of {given.bundle}: make repro, or dvc checkout")
+    if not SPLITS.is_dir() or sha256_of_files([SPLITS]) != bundle.manifest.data["splits"]:
+        parser.error(f"{SPLITS}: not what {given.bundle} was trained on: make repro, or dvc checkout")
     if len(questions()) < asked_about(max(AT_ONCE)):
-        parser.error(f"{', '.join(known)}: {len(questions())} questions, {asked_about(max(AT_ONCE))} expected")
+        parser.error(f"{SPLITS}: {len(questions())} questions in dev and test, at least {asked_about(max(AT_ONCE))} expected")
     kept = json.loads(given.keep.read_text(encoding="utf-8")) if given.keep and given.keep.exists() else {}
     measured: dict[str, Rounds] = {
         name: {int(at_once): rounds for at_once, rounds in by_load.items()} for name, by_load in kept.get("speed", {}).items()

@@ -41,8 +41,11 @@ def tiny_tokenizer(special_tokens: tuple[str, ...] = SPECIAL_TOKENS) -> Tokenize
     return tokenizer
 
 
-def tiny_model(folder: Path, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Path:
-    """Write config, weights, tokenizer, generation config and identity of a Qwen2 with 2 layers of width 64."""
+def tiny_model(folder: Path, seed: int = 0, dtype: torch.dtype = torch.bfloat16, spread: float = 0.02) -> Path:
+    """Write config, weights, tokenizer, generation config and identity of a Qwen2 with 2 layers of width 64.
+
+    ``spread`` is the weights' deviation: at 0.02 the model repeats one token for ever, at 0.2 it hardly ever does.
+    """
     tokenizer = tiny_tokenizer()
     pad, _, end = (tokenizer.token_to_id(token) for token in SPECIAL_TOKENS)
     config = Qwen2Config(
@@ -53,6 +56,7 @@ def tiny_model(folder: Path, seed: int = 0, dtype: torch.dtype = torch.bfloat16)
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=2048,
+        initializer_range=spread,
         tie_word_embeddings=True,
         bos_token_id=pad,
         eos_token_id=end,
