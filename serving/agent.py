@@ -52,6 +52,10 @@ class Agent:
         self._passages_url = passages_url
         self._http = httpx.AsyncClient(timeout=STEP_S)
 
+    def room(self, ask: Ask) -> int:
+        """Tokens to keep free for passages; where there is no room for them, "auto" does without."""
+        return self._params.passage_tokens if ask.knowledge == "auto" else 0
+
     async def gather(self, ask: Ask, write: Write) -> Findings:
         """Run the loop; empty when the question's ``knowledge`` is "never". ``write`` has the model write."""
         if ask.knowledge == "never":

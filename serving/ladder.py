@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from legalqa.engine.interface import GenerationRequest
+from serving.admission import Ticket
 from serving.agent import Agent, Findings
 from serving.answers import Ask, Began, Ended, Event, Piece, Reason, RefusedError, Source
 from serving.library import CANNED, Library
@@ -30,15 +31,22 @@ class Rung:
     source: Source
     members: Sequence[Member]
 
-    def takes(self, ask: Ask) -> bool:
-        """Whether asking may not be in vain, as far as that is known without asking."""
-        return any(member.takes(ask) for member in self.members)
-
-    async def begin(self, ask: Ask, request: GenerationRequest) -> Started | Reason:
-        """The first member's answer whose text has begun, else the first reason why there is none."""
-        reasons: list[Reason] = []
+    def reserve(self, ask: Ask, passage_tokens: int) -> "Place | None":
+        """A place for the question and its passages with the first member that has one."""
         for member in sorted(self.members, key=lambda member: member.admission.tokens):
-            begun = await member.begin(ask, request)
+            if ticket := member.reserve(ask, passage_tokens):
+                return Place(self, member, ticket)
+        return None
+
+    async def begin(self, ask: Ask, request: GenerationRequest, place: "Place | None" = None) -> Started | Reason:
+        """The first member's answer whose text has begun, else the first reason why there is none.
+
+        Who has reserved a ``place`` is asked first.
+        """
+        reasons: list[Reason] = []
+        keeper = place.member if place else None
+        for member in sorted(self.members, key=lambda member: (member is not keeper, member.admission.tokens)):
+            begun = await member.begin(ask, request, place.ticket if place and member is keeper else None)
             if isinstance(begun, Started):
                 return begun
             reasons.append(begun)
@@ -56,6 +64,15 @@ class Rung:
                 if not go_on(text):
                     break
         return text
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is kept free for a question while things are looked up for it."""
+
+    rung: Rung
+    member: Member
+    ticket: Ticket
 
 
 class Ladder:
@@ -76,19 +93,28 @@ class Ladder:
         reason: Reason = "operator"
         findings = Findings()
         if mode in ("auto", "llm_only"):
-            # Nothing is looked up for a model that refuses: it would take the cores from the answers it is writing.
-            if open_rung := next((rung for rung in self._rungs if rung.takes(ask)), None):
-                findings = await self._agent.gather(ask, partial(open_rung.text, ask))
-            request = self._agent.request(ask, findings)
-            for rung in self._rungs:
-                begun = await rung.begin(ask if rung is self._rungs[0] else ask.with_time_for_another(), request)
-                if isinstance(begun, Started):
-                    async with aclosing(self._generated(ask, rung, begun, findings, reason, len(request.prompt_ids))) as events:
-                        async for event in events:
-                            yield event
-                    return
-                if rung is self._rungs[0]:
-                    reason = begun
+            # Nothing is looked up for a model that would refuse: it would take the cores from the answers it is writing.
+            places = (rung.reserve(ask, self._agent.room(ask)) for rung in self._rungs)
+            place = next((place for place in places if place), None)
+            try:
+                if place:
+                    findings = await self._agent.gather(ask, partial(place.rung.text, ask))
+                request = self._agent.request(ask, findings)
+                for rung in self._rungs:
+                    own = rung is self._rungs[0]
+                    kept = place if place and place.rung is rung else None
+                    begun = await rung.begin(ask if own else ask.with_time_for_another(), request, kept)
+                    if isinstance(begun, Started):
+                        tokens = len(request.prompt_ids)
+                        async with aclosing(self._generated(ask, rung, begun, findings, reason, tokens)) as events:
+                            async for event in events:
+                                yield event
+                        return
+                    if own:
+                        reason = begun
+            finally:
+                if place:
+                    place.ticket.close()
             if mode == "llm_only":
                 raise self._only_the_model(reason)
         looked_up = bool(findings.steps)

@@ -79,6 +79,15 @@ def test_nothing_is_looked_up_for_a_model_that_is_full(start: Start, monkeypatch
     assert searched and in_haste == [True, False]  # found already, when the model was asked
 
 
+def test_without_room_for_passages_nothing_is_looked_up_unless_it_was_asked_for(start: Start) -> None:
+    running = start(params=(("max_tokens: 65536 ", "max_tokens: 600 "),))
+    tickets = running.service.gateway.model.admission.tickets
+    for knowledge, looked_up in (("auto", False), ("always", True), ("never", False)):
+        body = running.ask(PROBATION, knowledge=knowledge).json()
+        assert (body["source"], bool(body["steps"])) == ("tuned", looked_up)
+        assert not tickets
+
+
 @pytest.mark.anyio
 async def test_a_failing_engine_is_left_alone_and_tried_again(start: Start) -> None:
     running = start(params=(*UNLIMITED, ("open_s: 5 ", "open_s: 0.5 "), ("max_open_s: 15", "max_open_s: 1")))
