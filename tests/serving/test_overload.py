@@ -80,7 +80,7 @@ def test_nothing_is_looked_up_for_a_model_that_is_full(start: Start, monkeypatch
 
 
 def test_without_room_for_passages_nothing_is_looked_up_unless_it_was_asked_for(start: Start) -> None:
-    running = start(params=(("max_tokens: 65536 ", "max_tokens: 600 "),))
+    running = start(params=(("max_tokens: 65536 ", "max_tokens: 440 "),))
     tickets = running.service.gateway.model.admission.tickets
     for knowledge, looked_up in (("auto", False), ("always", True), ("never", False)):
         body = running.ask(PROBATION, knowledge=knowledge).json()
