@@ -216,6 +216,8 @@ def main() -> None:
     result: dict[str, Any] = kept.get("result", {}) | {"weights": given.weights, "cpus": os.cpu_count()}
 
     loads = list(map(int, given.at_once.split(",")))
+    begun: set[str] = set()
+    failed: set[str] = set()
     failures: dict[str, str] = result.setdefault("not_measured", {})
 
     def keep() -> None:
@@ -227,14 +229,19 @@ def main() -> None:
         keep()
 
     def race(name: str, starting: Callable[[], AbstractContextManager[rivals.Server]], extra: dict[str, object]) -> None:
-        if name in servers and name not in failures:
+        if name in servers and name not in failed:
             print(name, flush=True)
+            if name not in begun:  # what an earlier run has kept
+                begun.add(name)
+                failures.pop(name, None)
+                measured[name] = {at: rounds for at, rounds in measured.get(name, {}).items() if at not in loads}
             try:
                 with starting() as server:
                     found = asyncio.run(asyncio.wait_for(speed(server, extra, loads), RIVAL_S))
                 for at_once, figures in found.items():
                     measured.setdefault(name, {}).setdefault(at_once, []).append(figures)
             except (TimeoutError, rivals.FailedError) as error:
+                failed.add(name)
                 measured.pop(name, None)
                 failures[name] = str(error) or f"not all questions were answered within {RIVAL_S:.0f} s"
                 print(f"  not measured: {failures[name]}", flush=True)
@@ -246,9 +253,6 @@ def main() -> None:
 
     if "speed" in wanted:
         other = "bf16" if given.weights == "int8" else "int8"
-        for name in servers:
-            measured.pop(name, None)
-            failures.pop(name, None)
         for _ in range(given.rounds):
             race("ours", lambda: rivals.ours(bundle.folder, given.weights, patient=True), PLAIN)
             race("ours, other weights", lambda: rivals.ours(bundle.folder, other, patient=True), PLAIN)

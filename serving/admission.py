@@ -23,10 +23,6 @@ class Ticket:
         self.unwritten = new_tokens
         self.size = prompt_tokens + new_tokens
 
-    def resize(self, prompt_tokens: int, new_tokens: int) -> None:
-        """What it was admitted for has become longer or shorter, before it has begun."""
-        self.unread, self.unwritten, self.size = prompt_tokens, new_tokens, prompt_tokens + new_tokens
-
     def wrote(self, tokens: int) -> None:
         """So many more tokens have come; with the first of them the prompt has been read."""
         self.unread = 0
@@ -48,25 +44,35 @@ class Admission:
     def admit(
         self, prompt_tokens: int, new_tokens: int, first_token_by: float, deadline: float, health: Health, max_batch: int
     ) -> Ticket | None:
-        """A ticket when first token and last token are expected in time and the caps hold, else None.
+        """A ticket for work that begins now, when it `fits`."""
+        if not self.fits(prompt_tokens, new_tokens, first_token_by, deadline, health, max_batch):
+            return None
+        self._last_admitted = time.monotonic()
+        return self.keep(prompt_tokens, new_tokens)
+
+    def keep(self, prompt_tokens: int, new_tokens: int) -> Ticket:
+        """A ticket that counts for others, without asking whether it fits."""
+        ticket = Ticket(self, prompt_tokens, new_tokens)
+        self.tickets.add(ticket)
+        return ticket
+
+    def fits(
+        self, prompt_tokens: int, new_tokens: int, first_token_by: float, deadline: float, health: Health, max_batch: int
+    ) -> bool:
+        """Whether first token and last token are expected in time and the caps hold.
 
         Times are of ``time.monotonic()``. Before the first measurement only a free place in the batch counts. An engine that
         was given nothing for a while is tried again, however slow it was: it may have become faster.
         """
         size = prompt_tokens + new_tokens
         if len(self.tickets) >= self._params.max_requests or self.tokens + size > self._params.max_tokens:
-            return None
+            return False
         if not health.decode_tokens_per_s and len(self.tickets) >= max_batch:
-            return None
+            return False
         estimate = self.load(health, max_batch).estimate(prompt_tokens, new_tokens, max_batch)
         now = time.monotonic()
         late = now + SAFETY * estimate.first_token_s > first_token_by or now + estimate.total_s > deadline
-        if late and (self.tickets or now < self._last_admitted + TRIAL_S):
-            return None
-        self._last_admitted = now
-        ticket = Ticket(self, prompt_tokens, new_tokens)
-        self.tickets.add(ticket)
-        return ticket
+        return not late or not (self.tickets or now < self._last_admitted + TRIAL_S)
 
     @property
     def tokens(self) -> int:

@@ -32,10 +32,11 @@ class Rung:
     members: Sequence[Member]
 
     def reserve(self, ask: Ask, passage_tokens: int) -> "Place | None":
-        """A place for the question and its passages with the first member that has one."""
-        for member in sorted(self.members, key=lambda member: member.admission.tokens):
-            if ticket := member.reserve(ask, passage_tokens):
-                return Place(self, member, ticket)
+        """A place with the first member that has room for question and passages, else for the question alone."""
+        for tokens in dict.fromkeys((passage_tokens, 0)):
+            for member in sorted(self.members, key=lambda member: member.admission.tokens):
+                if ticket := member.reserve(ask, tokens):
+                    return Place(self, member, ticket, with_passages=tokens == passage_tokens)
         return None
 
     async def begin(self, ask: Ask, request: GenerationRequest, place: "Place | None" = None) -> Started | Reason:
@@ -52,9 +53,12 @@ class Rung:
             reasons.append(begun)
         return reasons[0] if reasons else "no_model"
 
-    async def text(self, ask: Ask, request: GenerationRequest, go_on: Callable[[str], bool]) -> str:
-        """A text that is not for the client, up to where ``go_on`` has seen enough of it; "" when there is none."""
-        begun = await self.begin(ask, request)
+    async def text(self, ask: Ask, place: "Place", request: GenerationRequest, go_on: Callable[[str], bool]) -> str:
+        """A text that is not for the client, up to where ``go_on`` has seen enough of it; "" when there is none.
+
+        It takes the ``place`` of the answer, which then has to find one again.
+        """
+        begun = await self.begin(ask, request, place)
         if not isinstance(begun, Started):
             return ""
         text = ""
@@ -73,6 +77,7 @@ class Place:
     rung: Rung
     member: Member
     ticket: Ticket
+    with_passages: bool
 
 
 class Ladder:
@@ -91,20 +96,22 @@ class Ladder:
         if mode == "drain":
             raise RefusedError(503, "draining", "this server is being shut down; ask another one", 5.0)
         reason: Reason = "operator"
-        findings = Findings()
         if mode in ("auto", "llm_only"):
             # Nothing is looked up for a model that would refuse: it would take the cores from the answers it is writing.
             places = (rung.reserve(ask, self._agent.room(ask)) for rung in self._rungs)
             place = next((place for place in places if place), None)
+            findings = Findings()
             try:
-                if place:
-                    findings = await self._agent.gather(ask, partial(place.rung.text, ask))
+                if place and place.with_passages:
+                    findings = await self._agent.gather(ask, partial(place.rung.text, ask, place))
                 request = self._agent.request(ask, findings)
                 for rung in self._rungs:
                     own = rung is self._rungs[0]
                     kept = place if place and place.rung is rung else None
                     begun = await rung.begin(ask if own else ask.with_time_for_another(), request, kept)
                     if isinstance(begun, Started):
+                        if place:
+                            place.ticket.close()
                         tokens = len(request.prompt_ids)
                         async with aclosing(self._generated(ask, rung, begun, findings, reason, tokens)) as events:
                             async for event in events:
@@ -117,8 +124,7 @@ class Ladder:
                     place.ticket.close()
             if mode == "llm_only":
                 raise self._only_the_model(reason)
-        looked_up = bool(findings.steps)
-        async with aclosing(self.without_model(ask, reason, canned=mode == "canned_only", looked_up=looked_up)) as events:
+        async with aclosing(self.without_model(ask, reason, canned=mode == "canned_only")) as events:
             async for event in events:
                 yield event
 
@@ -131,14 +137,11 @@ class Ladder:
             async for event in events:
                 yield event
 
-    async def without_model(
-        self, ask: Ask, reason: Reason, canned: bool = False, looked_up: bool = False
-    ) -> AsyncGenerator[Event, None]:
-        """The last two rungs. ``looked_up``: its search by meaning is done. Raises RefusedError for who wants none of them."""
+    async def without_model(self, ask: Ask, reason: Reason, canned: bool = False) -> AsyncGenerator[Event, None]:
+        """The last two rungs. Raises RefusedError when the client wants none of them."""
         if not ask.allow_degraded:
             raise RefusedError(503, reason, "the model can't answer now, and allow_degraded is false", self._retry_after_s)
-        hurried = reason in AT_WORK and not looked_up
-        found = None if canned else await self._library.answer(ask.question, hurried=hurried)
+        found = None if canned else await self._library.answer(ask.question, hurried=reason in AT_WORK)
         if found is None:
             yield Began("canned", "legalqa-canned", reason)
             yield Piece(CANNED)

@@ -129,23 +129,23 @@ class Member:
         self._params = params
 
     def reserve(self, ask: Ask, passage_tokens: int) -> Ticket | None:
-        """A place for the question and passages of so many tokens, before they are looked up; None when it would refuse."""
+        """A place for the question while passages of up to so many tokens are looked up; None when it would refuse both."""
         if self.backend.unavailable() or self.breaker.state in ("open", "forced_open"):
             return None
-        return self._admit(ask, ask.prompt_tokens + passage_tokens, ask.max_new_tokens)
+        prompt_tokens = ask.prompt_tokens + passage_tokens
+        if not self.admission.fits(prompt_tokens, self._new_tokens(prompt_tokens, ask.max_new_tokens), *self._by(ask)):
+            return None
+        return self.admission.keep(ask.prompt_tokens, ask.max_new_tokens)
 
     async def begin(self, ask: Ask, request: GenerationRequest, reserved: Ticket | None = None) -> Started | Reason:
         """Start an answer and wait for its first text; else say why there is none, with nothing left running or reserved."""
-        if reason := self.backend.unavailable():
-            if reserved:
-                reserved.close()
-            return reason
-        prompt_tokens = len(request.prompt_ids)
-        request = replace(request, max_new_tokens=self._new_tokens(prompt_tokens, request.max_new_tokens))
-        probing = self.breaker.state == "half_open"
         if reserved:
-            reserved.resize(prompt_tokens, request.max_new_tokens)
-        ticket = reserved or self._admit(ask, prompt_tokens, request.max_new_tokens)
+            reserved.close()
+        if reason := self.backend.unavailable():
+            return reason
+        request = replace(request, max_new_tokens=self._new_tokens(len(request.prompt_ids), request.max_new_tokens))
+        probing = self.breaker.state == "half_open"
+        ticket = self.admission.admit(len(request.prompt_ids), request.max_new_tokens, *self._by(ask))
         self._telemetry.admission("admitted" if ticket else "refused")
         if not ticket:
             return "overload"
@@ -182,15 +182,9 @@ class Member:
         """As many of those wanted as the context has room for."""
         return max(min(wanted, self.backend.capabilities().max_context - prompt_tokens), 1)
 
-    def _admit(self, ask: Ask, prompt_tokens: int, wanted: int) -> Ticket | None:
-        return self.admission.admit(
-            prompt_tokens,
-            self._new_tokens(prompt_tokens, wanted),
-            ask.first_token_by,
-            ask.deadline,
-            self.backend.health(),
-            self.backend.capabilities().max_batch,
-        )
+    def _by(self, ask: Ask) -> tuple[float, float, Health, int]:
+        """What the door goes by, beside the tokens."""
+        return ask.first_token_by, ask.deadline, self.backend.health(), self.backend.capabilities().max_batch
 
     async def _first(self, deltas: AsyncGenerator[Delta, None], watch: Watch, tokens: int) -> list[Delta]:
         """Deltas until there is text that is not blank and ``tokens`` tokens, or the end."""

@@ -24,7 +24,7 @@ FBGEMM = not VNNI and "fbgemm" in torch.backends.quantized.supported_engines
 SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # layers that transformers' models give the same input
 # Without VNNI the processor adds two products in 16 bits first: 7-bit weights keep that from overflowing.
 WEIGHT_LEVELS = 127 if VNNI else 63
-CHEAP_ROWS = 7 if VNNI else 2  # a step with so many tokens costs hardly more than with one: an eighth, or a tenth
+CHEAP_ROWS = 2 if FBGEMM else 7  # a step with so many tokens costs hardly more than with one: an eighth, or a tenth
 FEW = 16  # oneDNN makes and keeps a kernel for each number of rows: beyond this one only for its multiples
 _ZERO, _HALF = torch.tensor(0.0), torch.tensor(ZERO_POINT + 0.5)
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 LEVELS = 127
-# Without VNNI, where only tests run, the processor adds two products in 16 bits first: 7-bit weights don't overflow that.
+# Without VNNI (only tests run there; torch knows AVX-512's only) two products are added in 16 bits first: 7-bit weights fit.
 WEIGHT_LEVELS = LEVELS if torch.cpu._is_vnni_supported() else 63
 WEIGHT, SCALES = "weight", "scales"
 

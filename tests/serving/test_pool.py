@@ -52,6 +52,7 @@ def test_the_pool_answers_and_says_so(
         place = first.admission.admit(10, 10, 1e12, 1e12, first.backend.health(), 2)
         assert place and running.ask(PROBATION).json()["answer"] == "第三个模型答。"
         place.close()
+        assert not any(member.admission.tickets for member in (running.service.gateway.model, first, second))
         first.breaker.force("forced_open")
         assert running.ask(PROBATION).json()["answer"] == "第三个模型答。"
         engine.fault = "error"
