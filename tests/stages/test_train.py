@@ -147,11 +147,15 @@ def test_a_diverging_training_fails_with_one_message_and_publishes_nothing(proje
 
 
 CABLE = "cable"  # its end has this name on both hosts
+CORES = (sorted(os.sched_getaffinity(0)) * 2)[:2]
 
 
 @pytest.fixture
 def two_hosts() -> Iterator[list[str]]:
-    """Two network namespaces with an address each, joined by a cable: 10.77.0.1 and 10.77.0.2. What runs a command on each."""
+    """Two network namespaces with an address each, joined by a cable: 10.77.0.1 and 10.77.0.2. What runs a command on each.
+
+    Each has one core: the last bits of an adapter depend on the threads of a process.
+    """
     names = [f"legalqa{os.getpid()}-{number}" for number in (0, 1)]
     commands = [f"ip netns add {name}" for name in names]
     commands.append(f"ip link add {CABLE} netns {names[0]} type veth peer name {CABLE} netns {names[1]}")
@@ -164,7 +168,7 @@ def two_hosts() -> Iterator[list[str]]:
     try:
         for command in commands:
             subprocess.run(command.split(), check=True, capture_output=True)
-        yield [f"ip netns exec {name}" for name in names]
+        yield [f"ip netns exec {name} taskset -c {core}" for name, core in zip(names, CORES, strict=True)]
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no network namespaces here: {error}")
     finally:
@@ -176,7 +180,8 @@ def two_hosts() -> Iterator[list[str]]:
 def learned_alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The adapter of two processes on one host."""
     project = make_project(tmp_path_factory.mktemp("alone"), epochs=2)
-    said, _ = (alone := start(project, LEGALQA_PROCESSES="2")).communicate(timeout=300)
+    pinned = ["taskset", "-c", ",".join(map(str, CORES))]
+    said, _ = (alone := start(project, pinned, LEGALQA_PROCESSES="2")).communicate(timeout=300)
     assert alone.returncode == 0, said
     return (project / ADAPTER).read_bytes()
 
