@@ -217,7 +217,6 @@ def main() -> None:
 
     loads = list(map(int, given.at_once.split(",")))
     begun: set[str] = set()
-    failed: set[str] = set()
     failures: dict[str, str] = result.setdefault("not_measured", {})
 
     def keep() -> None:
@@ -229,7 +228,7 @@ def main() -> None:
         keep()
 
     def race(name: str, starting: Callable[[], AbstractContextManager[rivals.Server]], extra: dict[str, object]) -> None:
-        if name in servers and name not in failed:
+        if name in servers and not (name in begun and name in failures):
             print(name, flush=True)
             if name not in begun:  # what an earlier run has kept
                 begun.add(name)
@@ -241,7 +240,6 @@ def main() -> None:
                 for at_once, figures in found.items():
                     measured.setdefault(name, {}).setdefault(at_once, []).append(figures)
             except (TimeoutError, rivals.FailedError) as error:
-                failed.add(name)
                 measured.pop(name, None)
                 failures[name] = str(error) or f"not all questions were answered within {RIVAL_S:.0f} s"
                 print(f"  not measured: {failures[name]}", flush=True)

@@ -100,7 +100,7 @@ class Ladder:
             # Nothing is looked up for a model that would refuse: it would take the cores from the answers it is writing.
             places = (rung.reserve(ask, self._agent.room(ask)) for rung in self._rungs)
             place = next((place for place in places if place), None)
-            findings = Findings()
+            findings, answering = Findings(), None
             try:
                 if place and place.with_passages:
                     findings = await self._agent.gather(ask, partial(place.rung.text, ask, place))
@@ -110,18 +110,18 @@ class Ladder:
                     kept = place if place and place.rung is rung else None
                     begun = await rung.begin(ask if own else ask.with_time_for_another(), request, kept)
                     if isinstance(begun, Started):
-                        if place:
-                            place.ticket.close()
-                        tokens = len(request.prompt_ids)
-                        async with aclosing(self._generated(ask, rung, begun, findings, reason, tokens)) as events:
-                            async for event in events:
-                                yield event
-                        return
+                        answering = self._generated(ask, rung, begun, findings, reason, len(request.prompt_ids))
+                        break
                     if own:
                         reason = begun
             finally:
                 if place:
                     place.ticket.close()
+            if answering:
+                async with aclosing(answering) as events:
+                    async for event in events:
+                        yield event
+                return
             if mode == "llm_only":
                 raise self._only_the_model(reason)
         async with aclosing(self.without_model(ask, reason, canned=mode == "canned_only")) as events:
