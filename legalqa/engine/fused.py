@@ -1,65 +1,78 @@
-"""Decoder layers of the Llama kind with int8 weights, with a third fewer operations than transformers' own forward.
+"""Decoder layers of the Llama kind with int8 weights: four products a layer, and between them what `kernels` compiles.
 
-A step that writes one token does some sixty small operations a layer beside its four products, and each costs more than its
-arithmetic (docs/serving.md has the figures). Here a norm is never applied: the row that it would divide becomes integers
-as it is, and the division goes into what these are worth. Queries and keys turn together, and what a product is added to is
-added as the product is scaled. The result differs from the modules' own in the last bits; rows still don't see each other.
+The result differs from that of the modules' own forwards in the last bits; rows still don't see each other.
 """
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
 from transformers import LlamaForCausalLM, Qwen2ForCausalLM
 
+from legalqa.engine import kernels
 from legalqa.engine.attention import Plan
-from legalqa.engine.quantised import Int8Linear, in_integers
+from legalqa.engine.kernels import Array
+from legalqa.engine.quantised import OFFSET, Int8Linear, rows_in_integers
 
 KINDS = (LlamaForCausalLM, Qwen2ForCausalLM)  # whose arithmetic this is
 
 
+class _Rows:
+    """The rows of one pass on their way to a product."""
+
+    def __init__(self, rows: int, features: int) -> None:
+        self._levels, self._sizes = rows_in_integers(rows, features)
+        self.levels, self.sizes = self._levels.numpy(), self._sizes.numpy()
+
+    def times(self, layer: Int8Linear) -> Array:
+        """(rows, out_features), to be scaled by ``sizes``."""
+        product: Array = layer.product(self._levels).numpy()
+        return product
+
+
 class _Norm:
-    """An RMS norm of n features with weights w, ``x w / sqrt(mean(x^2) + eps)``, whose result is wanted as integers."""
-
     def __init__(self, norm: Any) -> None:
-        size = len(norm.weight)
-        self._weight = norm.weight.detach() * size**0.5
-        self._least = torch.tensor((size * norm.variance_epsilon) ** 0.5)
+        self._weight = norm.weight.detach().float().numpy()
+        self._epsilon = np.float32(norm.variance_epsilon)
 
-    def in_integers(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`in_integers` of the normed rows (rows, n).
-
-        ``x w sqrt(n)`` has the same integers, and its largest number is ``sqrt(sum(x^2) + n eps)`` times as large.
-        """
-        levels, largest = in_integers(x * self._weight)
-        return levels, largest.div_(torch.hypot(torch.linalg.vector_norm(x, 2, 1, keepdim=True), self._least))
+    def __call__(self, x: Array, rows: _Rows) -> None:
+        kernels.normed_in_integers(x, self._weight, self._epsilon, OFFSET, rows.levels, rows.sizes)
 
 
 class _Layer:
     def __init__(self, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self._index, self._scaling = attention.layer_idx, attention.scaling
-        self._width = attention.head_dim
-        self._heads = attention.o_proj.in_features // self._width
-        self._turned = self._heads + self._heads // attention.num_key_value_groups  # queries, then keys; values stay
         self._before, self._between = _Norm(layer.input_layernorm), _Norm(layer.post_attention_layernorm)
-        self._qkv, self._o = attention.q_proj.joined.layer, attention.o_proj
+        self._qkv: Int8Linear = attention.q_proj.joined.layer
+        self._o: Int8Linear = attention.o_proj
         self._gate_up: Int8Linear = mlp.gate_proj.joined.layer
         self._down: Int8Linear = mlp.down_proj
+        self._biases = [_bias(layer) for layer in (self._qkv, self._o, self._gate_up, self._down)]
+        heads = self._o.in_features // attention.head_dim
+        self.widths = self._o.out_features, (heads, attention.head_dim), self._down.in_features
 
-    def __call__(self, x: Tensor, cosine: Tensor, sine: Tensor, plan: Plan) -> Tensor:
-        """(tokens, features) -> the same shape; a turn is x cos + roll(x) sin, with tables of (tokens, 1, width)."""
-        read = self._qkv.product(*self._before.in_integers(x), self._qkv.bias).view(len(x), -1, self._width)
-        turned = read[:, : self._turned]
-        other_half = torch.roll(turned, self._width // 2, -1)
-        turned.mul_(cosine).addcmul_(other_half, sine)
-        query, new = read.bfloat16().tensor_split((self._heads,), 1)
-        seen = plan.attend(self._index, query, new, self._scaling).flatten(1).float()
-        x = self._o.product(*in_integers(seen), x if self._o.bias is None else x + self._o.bias)
-        gate, up = self._gate_up.product(*self._between.in_integers(x), self._gate_up.bias).chunk(2, 1)
-        inner = in_integers(silu(gate).mul_(up))
-        return self._down.product(*inner, x if self._down.bias is None else x + self._down.bias)
+    def __call__(self, x: Array, turn: tuple[Array, Array], room: "_Room", plan: Plan) -> None:
+        """Add to ``x`` (tokens, features) what this layer has to say."""
+        qkv_bias, o_bias, gate_up_bias, down_bias = self._biases
+        self._before(x, room.outer)
+        plan.turn_and_keep(self._index, room.outer.times(self._qkv), room.outer.sizes, qkv_bias, turn, room.query)
+        plan.attend(self._index, room.query, self._scaling, room.seen)
+        kernels.in_integers(room.seen.reshape(len(x), -1), OFFSET, room.heads.levels, room.heads.sizes)
+        kernels.add_product(x, room.heads.times(self._o), room.heads.sizes, o_bias)
+        self._between(x, room.outer)
+        gate_up = room.outer.times(self._gate_up)
+        kernels.gated_in_integers(gate_up, room.outer.sizes, gate_up_bias, OFFSET, room.inner.levels, room.inner.sizes)
+        kernels.add_product(x, room.inner.times(self._down), room.inner.sizes, down_bias)
+
+
+class _Room:
+    """What the layers of one pass write to, one after the other."""
+
+    def __init__(self, rows: int, features: int, heads: tuple[int, int], inner: int) -> None:
+        self.outer, self.heads, self.inner = _Rows(rows, features), _Rows(rows, heads[0] * heads[1]), _Rows(rows, inner)
+        self.query, self.seen = np.empty((2, rows, *heads), np.float32)
 
 
 class FusedDecoder:
@@ -75,13 +88,21 @@ class FusedDecoder:
 
     def __call__(self, ids: Tensor, keep: Tensor, plan: Plan) -> Tensor:
         """Token ids (tokens) -> logits (kept tokens, vocabulary) in float32; ``keep`` are places in ``ids``."""
-        x = self._embed(ids)
-        cosine, sine = (table[0, :, None] for table in self._angles(x, plan.positions[None]))
-        first, second = sine.chunk(2, -1)
-        signed = torch.cat((-first, second), -1)
+        embedded = self._embed(ids)
+        cosine, sine = (table[0].numpy() for table in self._angles(embedded, plan.positions[None]))
+        x = embedded.numpy()
+        room = _Room(len(x), *self._layers[0].widths)
         for layer in self._layers:
-            x = layer(x, cosine, signed, plan)
-        return self._head.product(*self._norm.in_integers(x[keep]), self._head.bias)
+            layer(x, (cosine, sine), room, plan)
+        last = _Rows(len(keep), x.shape[1])
+        self._norm(x[keep.numpy()], last)
+        logits = torch.from_numpy(last.times(self._head)).mul_(torch.from_numpy(last.sizes))
+        return logits if self._head.bias is None else logits.add_(self._head.bias)
+
+
+def _bias(layer: Int8Linear) -> Array:
+    bias: Array = np.zeros(layer.out_features, np.float32) if layer.bias is None else layer.bias.numpy()
+    return bias
 
 
 def fits(model: Any) -> bool:

@@ -12,13 +12,15 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional
 
-ZERO_POINT = 128  # the kernels take unsigned activations
-ROW_LEVELS = 127
+from legalqa.engine import kernels
+
+ZERO_POINT = 128  # the products take unsigned activations
 VNNI = torch.cpu._is_vnni_supported()
 FBGEMM = not VNNI and "fbgemm" in torch.backends.quantized.supported_engines
 SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # layers that transformers' models give the same input
@@ -26,7 +28,8 @@ SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # layers 
 WEIGHT_LEVELS = 127 if VNNI else 63
 CHEAP_ROWS = 2 if FBGEMM else 7  # a step with so many tokens costs hardly more than with one: an eighth, or a tenth
 FEW = 16  # oneDNN makes and keeps a kernel for each number of rows: beyond this one only for its multiples
-_ZERO, _HALF = torch.tensor(0.0), torch.tensor(ZERO_POINT + 0.5)
+# What a product takes. FBGEMM's rounds, and adds the zero point, itself; for oneDNN's a half is added and the rest cut off.
+_LEVELS, OFFSET = (torch.float32, np.float32(0)) if FBGEMM else (torch.uint8, np.float32(ZERO_POINT + 0.5))
 
 
 class Int8Linear(nn.Module):
@@ -40,7 +43,7 @@ class Int8Linear(nn.Module):
         other = rows.abs()
         scales = (other.amax(dim=1) / WEIGHT_LEVELS).clamp_min(torch.finfo(torch.float32).tiny)
         whole = torch.div(rows, scales[:, None], out=other).round_().to(torch.int8)
-        self.scales = scales / ROW_LEVELS
+        self.scales = scales / kernels.ROW_LEVELS
         if FBGEMM:
             self.packed = _packed_for_fbgemm(whole, self.scales)
         else:
@@ -50,33 +53,32 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise each row of ``x``, multiply in integers, scale back."""
-        levels, largest = in_integers(x.reshape(-1, self.in_features))
-        return self.product(levels, largest, self.bias).view(*x.shape[:-1], self.out_features)
+        rows = x.reshape(-1, self.in_features).contiguous()
+        levels, sizes = rows_in_integers(len(rows), self.in_features)
+        kernels.in_integers(rows.numpy(), OFFSET, levels.numpy(), sizes.numpy())
+        y = self.product(levels).mul_(sizes)
+        if self.bias is not None:
+            y += self.bias
+        return y.view(*x.shape[:-1], self.out_features)
 
-    def product(self, levels: Tensor, largest: Tensor, added: Tensor | None) -> Tensor:
-        """The product of rows that are integers already (see `in_integers`), with ``added`` on top: (rows, out_features)."""
-        rows = len(levels)
+    def product(self, levels: Tensor) -> Tensor:
+        """The product of `rows_in_integers`, to be scaled by their sizes: (rows, out_features) in float32."""
         y: Tensor
         if FBGEMM:
             y = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(levels, 1.0, ZERO_POINT, self.packed)
-        else:
-            if rows > FEW:
-                levels = functional.pad(levels, (0, 0, 0, -rows % FEW))
-            y = torch.ops.onednn.qlinear_pointwise(
-                levels, 1.0, ZERO_POINT, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
-            )
-            if rows > FEW:
-                y = y[:rows]
-        return y.mul_(largest) if added is None else torch.addcmul(added, y, largest)
+            return y
+        rows = len(levels)
+        if rows > FEW:
+            levels = functional.pad(levels, (0, 0, 0, -rows % FEW))
+        y = torch.ops.onednn.qlinear_pointwise(
+            levels, 1.0, ZERO_POINT, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return y[:rows]
 
 
-def in_integers(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Each float32 row of (rows, features) as the kernel takes it, and the size (rows, 1) that is `ROW_LEVELS`."""
-    largest = rows.abs().amax(1, keepdim=True).clamp_min_(1e-12)
-    if FBGEMM:  # which rounds, and adds the zero point, itself
-        return torch.addcdiv(_ZERO, rows, largest, value=ROW_LEVELS), largest
-    # Cut off after adding a half: rounded.
-    return torch.addcdiv(_HALF, rows, largest, value=ROW_LEVELS).to(torch.uint8), largest
+def rows_in_integers(rows: int, features: int) -> tuple[Tensor, Tensor]:
+    """Room for rows as a product takes them: levels (rows, features) for the functions of `kernels`, and sizes (rows, 1)."""
+    return torch.empty(rows, features, dtype=_LEVELS), torch.empty(rows, 1)
 
 
 def _packed_for_fbgemm(whole: Tensor, scales: Tensor) -> Any:

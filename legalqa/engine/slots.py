@@ -4,8 +4,7 @@ Tokens of all sequences lie in one row without padding. Linear layers and norms 
 of the own sequence only: others, and what lies behind its end, count exactly nothing. So nothing that a neighbour does, not
 even its length, enters a sequence's numbers. The one exception is the order of sums inside a matrix product, which for
 floating-point weights depends on the number of rows: there a batch may differ from a single run in the last bits. With int8
-weights the sums are exact. (With three threads and more, torch's silu may differ in the last bit where their shares meet inside
-a row; the integers after it hide that almost always.)
+weights the sums are exact.
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from legalqa.engine.attention import NAME, Plan, Rows, filled
+from legalqa.engine.attention import NAME, Cache, Plan, Rows
 from legalqa.engine.fused import FusedDecoder, fits
 from legalqa.problems import Problem, UserError
 
@@ -33,9 +32,7 @@ class SlotModel:
         self._forward = FusedDecoder(model) if fits(model) else _Plain(model)
         heads = config.num_key_value_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        # Zeros, so that what was never written stays finite; memory is taken by the system only where a token is written.
-        size = (slots, 2 * heads, filled(length), width)  # keys, then values
-        self._cache = [torch.zeros(size, dtype=torch.bfloat16) for _ in range(config.num_hidden_layers)]
+        self._cache = Cache(config.num_hidden_layers, slots, heads, length, width)
 
     @torch.inference_mode()
     def forward(self, rows: Sequence[Rows]) -> list[Tensor]:

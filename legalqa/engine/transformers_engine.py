@@ -60,7 +60,7 @@ class TransformersEngine:
         self._waiting: deque[Answer] = deque()
         self._running: list[Answer] = []
         self._loss: tuple[Future[tuple[float, int]], Sequence[int], Sequence[int]] | None = None
-        self._free = list(range(max_batch))  # a heap: low slots first, so that those in use lie close together
+        self._free = list(range(max_batch))  # a heap: low slots first, whose memory was taken before
         self._accepting = False
         self._closing = False
         self._last_step = 0.0
@@ -186,7 +186,7 @@ class TransformersEngine:
                     return
                 self._drop_cancelled_and_late()
                 self._admit()
-                batch = sorted(self._running, key=lambda answer: answer.slot)  # in the order of the cache
+                batch = list(self._running)
             if batch:
                 try:
                     self._step(batch)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from legalqa.engine.attention import BLOCK, Rows
+from legalqa.engine.attention import Rows
 from legalqa.engine.loading import load_model
 from legalqa.engine.slots import SlotModel
 
@@ -13,7 +13,7 @@ LENGTHS = (5, 60, 17, 2)
 
 @pytest.fixture(scope="module")
 def model(tiny: Path) -> SlotModel:
-    return SlotModel(load_model(tiny, None, "int8"), slots=len(LENGTHS), length=2 * BLOCK)
+    return SlotModel(load_model(tiny, None, "int8"), slots=len(LENGTHS), length=512)
 
 
 def _read(model: SlotModel) -> list[Rows]:
