@@ -29,6 +29,7 @@ class Cache:
     """Keys, then values, of ``slots`` sequences: a bfloat16 tensor (slots, 2 x heads, length, width) for each layer."""
 
     def __init__(self, layers: int, slots: int, heads: int, length: int, width: int) -> None:
+        self.length = length
         # Zeros take no memory until a token is written.
         self.layers = [torch.zeros(slots, 2 * heads, length, width, dtype=torch.bfloat16) for _ in range(layers)]
         self.bits = [layer.view(torch.uint16).numpy() for layer in self.layers]
@@ -38,6 +39,7 @@ class Plan:
     """Where each token of one pass belongs: passed through the model to the attention of every layer."""
 
     def __init__(self, rows: Sequence[Rows], cache: Cache) -> None:
+        """Raises IndexError for a token behind the end of the cache."""
         self._cache = cache
         self._prompts: list[tuple[int, int, Rows]] = []  # first and last + 1 of a prompt's tokens
         single: list[int] = []  # all other tokens
@@ -52,6 +54,8 @@ class Plan:
         self._single = np.array(single, np.int64)
         self._slots = np.array([r.slot for r in rows for _ in r.token_ids], np.int64)
         self._positions = np.array([r.start + offset for r in rows for offset in range(len(r.token_ids))], np.int64)
+        if self._positions.max() >= cache.length:  # compiled code would write there all the same
+            raise IndexError(f"token {self._positions.max() + 1} of a sequence, room for {cache.length}")
         self.positions = torch.from_numpy(self._positions)
 
     def keep(self, layer: int, new: Tensor) -> None:
@@ -74,11 +78,12 @@ class Plan:
             seen[first:last] = found[0].transpose(0, 1).float().numpy()
         if len(self._single):
             rows = self._single if self._prompts else slice(None)
-            own = np.empty_like(query[rows])
+            own = np.empty_like(query[rows]) if self._prompts else seen
             kernels.attend(
                 query[rows], self._cache.bits[layer], self._slots[rows], self._positions[rows], np.float32(scaling), own
             )
-            seen[rows] = own
+            if self._prompts:
+                seen[rows] = own
 
 
 def _attend(

@@ -5,7 +5,8 @@ each costs more than its arithmetic (docs/serving.md has the figures). Here ever
 alone, in the same order however many there are, so a token's numbers are the same alone and in company. All arrays are
 float32 unless said.
 
-The compiled code is kept beside this file, or in the user's cache folder, and made anew for another processor.
+The compiled code is kept beside this file, in the user's cache folder or in NUMBA_CACHE_DIR, and made anew for another
+processor; where none of them can be written to, at each start (eight seconds on a slow processor).
 """
 
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def _compiled(function: Function) -> Function:
 
 @_compiled
 def _raise_two(x: Array, bits: NDArray[int32]) -> None:
-    """``x = 2 ** x`` in place, to 2e-7 of the result; at most 2^127, at least 2^-126. ``bits`` is scratch of the same size.
+    """``x = 2 ** x`` in place, to 2e-7 of the result; about 2^127 or 2^-126 beyond these. ``bits``: scratch, as large.
 
     (The mathematical library takes one number at a time.) The Taylor series of the fraction's power, from -0.5 to 0.5.
     """

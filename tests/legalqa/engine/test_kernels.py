@@ -60,9 +60,7 @@ def test_a_row_of_zeros() -> None:
 
 def test_norm() -> None:
     x, weight = _random(ROWS, 37), _random(37)
-    found = _levels(
-        lambda *out: kernels.normed_in_integers(x.numpy(), weight.numpy(), np.float32(0.1), FLOATS, *out), ROWS, 37
-    )
+    found = _levels(lambda *out: kernels.normed_in_integers(x.numpy(), weight.numpy(), np.float32(0.1), FLOATS, *out), ROWS, 37)
     assert torch.allclose(found, rms_norm(x, (37,), weight, 0.1), atol=1e-5)
 
 

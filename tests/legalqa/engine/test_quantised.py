@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForCausalLM
 
+from legalqa.engine import quantised
 from legalqa.engine.quantised import Int8Linear, quantise
 from legalqa.params import LoraParams
 from legalqa.training.lora import attach
@@ -17,6 +19,19 @@ def _layer(bias: bool = True) -> tuple[Int8Linear, torch.nn.Linear]:
     return Int8Linear(plain.weight, plain.bias), plain
 
 
+@pytest.fixture(params=["onednn", "fbgemm"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both products give the same on every processor where weights have 7 bits."""
+    fbgemm = request.param == "fbgemm"
+    if fbgemm and "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("this torch has no FBGEMM")
+    monkeypatch.setattr(quantised, "FBGEMM", fbgemm)
+    monkeypatch.setattr(quantised, "WEIGHT_LEVELS", 63)
+    monkeypatch.setattr(quantised, "_LEVELS", torch.float32 if fbgemm else torch.uint8)
+    monkeypatch.setattr(quantised, "OFFSET", np.float32(0 if fbgemm else 128.5))
+
+
+@pytest.mark.usefixtures("kernel")
 def test_close_to_the_full_product() -> None:
     layer, plain = _layer()
     x = torch.randn(2, 5, 96)
@@ -24,6 +39,7 @@ def test_close_to_the_full_product() -> None:
     assert (layer(x) - plain(x)).abs().max() < 0.02 * plain(x).abs().max()
 
 
+@pytest.mark.usefixtures("kernel")
 def test_a_row_does_not_see_its_neighbours() -> None:
     layer, _ = _layer(bias=False)
     x = torch.randn(37, 96)  # more rows than FEW, and no multiple of it

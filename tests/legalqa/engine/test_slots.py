@@ -61,6 +61,13 @@ def test_answer_loss_is_the_mean_of_transformers(tiny: Path) -> None:
     assert loss / tokens == pytest.approx(expected, abs=1e-3)
 
 
+def test_a_token_behind_the_end_of_the_cache_is_refused(tiny: Path) -> None:
+    model = SlotModel(load_model(tiny, None, "int8"), slots=2, length=len(IDS))
+    model.forward([Rows(0, 0, IDS)])
+    with pytest.raises(IndexError, match=f"token {len(IDS) + 1} of a sequence, room for {len(IDS)}"):
+        model.forward([Rows(0, len(IDS), [1])])
+
+
 def test_windowed_attention_is_refused(tiny: Path) -> None:
     plain = load_model(tiny, None, "fp32")
     plain.config.layer_types = ["full_attention", "sliding_attention"]
@@ -77,7 +84,7 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 def test_company_of_any_length_changes_no_bit(tiny: Path, fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "fits", lambda _model: fused)
     model = SlotModel(load_model(tiny, None, "int8"), slots=4, length=600)
-    lengths = [3, 250, 256, 511]  # at the seams of the blocks in which keys are read
+    lengths = [3, 250, 256, 511]
     for slot, length in enumerate(lengths):
         model.forward([Rows(slot, 0, [(slot * 31 + at) % 200 for at in range(length)])])
     alone = [model.forward([Rows(slot, length, [7])])[0] for slot, length in enumerate(lengths)]
@@ -85,7 +92,7 @@ def test_company_of_any_length_changes_no_bit(tiny: Path, fused: bool, monkeypat
     assert all(map(torch.equal, alone, together))
 
 
-def test_a_guess_across_a_block_changes_no_bit(tiny: Path) -> None:
+def test_guesses_change_no_bit(tiny: Path) -> None:
     model = SlotModel(load_model(tiny, None, "int8"), slots=1, length=600)
     prompt = [at % 200 for at in range(253)]
     model.forward([Rows(0, 0, prompt)])

@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -54,6 +56,27 @@ def test_a_batch_gives_the_tokens_of_single_requests(engine: TransformersEngine,
     assert {c.finish_reason for c in alone} == {"length"}
 
 
+def test_nothing_is_left_to_compile_for_the_first_answers(tiny: Path) -> None:
+    program = f"""
+from pathlib import Path
+from legalqa.engine import kernels
+from legalqa.engine.interface import GenerationRequest
+from legalqa.engine.transformers_engine import TransformersEngine
+from legalqa.prompt import Prompt
+base = Path({str(tiny)!r})
+engine = TransformersEngine(base, None, Prompt.from_base(base), max_batch=2, max_context=64)
+compiled = lambda: {{name: len(f.signatures) for name, f in vars(kernels).items() if name[0] != "_" and hasattr(f, "signatures")}}
+engine.start()
+before = compiled()
+answers = engine.generate_many([GenerationRequest((5, 6, 7), 4 + n) for n in range(3)])  # the last joins the second
+engine.stop()
+assert len(before) >= 6 and all(before.values()) and compiled() == before, (before, compiled())
+print(*(len(one.token_ids) for one in answers))
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert found.stdout == "4 5 6\n", found.stderr
+
+
 def test_tokens_equal_transformers_greedy_search(tiny: Path, prompt: Prompt) -> None:
     engine = TransformersEngine(tiny, None, prompt, weights="fp32", max_context=256)
     engine.start()
@@ -89,7 +112,7 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("length", [232, 253, 256, 509])
-def test_phrases_change_no_token_at_a_seam_of_the_cache_nor_at_an_end(
+def test_phrases_change_no_token_amid_an_answer_nor_at_an_end(
     lively: Path, length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ends: of the room (232: of the cache, too), by a stop token, by a stop string; each amid phrases that would go on.
