@@ -65,7 +65,8 @@ from legalqa.engine.transformers_engine import TransformersEngine
 from legalqa.prompt import Prompt
 base = Path({str(tiny)!r})
 engine = TransformersEngine(base, None, Prompt.from_base(base), max_batch=2, max_context=64)
-compiled = lambda: {{name: len(f.signatures) for name, f in vars(kernels).items() if name[0] != "_" and hasattr(f, "signatures")}}
+own = {{name: f for name, f in vars(kernels).items() if name[0] != "_" and hasattr(f, "signatures")}}
+compiled = lambda: {{name: len(f.signatures) for name, f in own.items()}}
 engine.start()
 before = compiled()
 answers = engine.generate_many([GenerationRequest((5, 6, 7), 4 + n) for n in range(3)])  # the last joins the second
