@@ -30,9 +30,9 @@ class Cache:
 
     def __init__(self, layers: int, slots: int, heads: int, length: int, width: int) -> None:
         self.length = length
-        # Zeros take no memory until a token is written.
-        self.layers = [torch.zeros(slots, 2 * heads, length, width, dtype=torch.bfloat16) for _ in range(layers)]
-        self.bits = [layer.view(torch.uint16).numpy() for layer in self.layers]
+        # numpy's zeros take no memory until a token is written; torch's are written at once.
+        self.bits = [np.zeros((slots, 2 * heads, length, width), np.uint16) for _ in range(layers)]
+        self.layers = [torch.from_numpy(bits).view(torch.bfloat16) for bits in self.bits]
 
 
 class Plan:

@@ -34,6 +34,7 @@ def load_model(base: Path, adapter: Path | None, weights: Weights) -> Any:
         for parameter in model.parameters():
             if parameter is not table.weight:
                 parameter.data = parameter.data.float()
-        table.bfloat16()  # read one row a token: bf16 costs nothing there
+        # Read one row a token: bf16 costs nothing there. A copy: what comes from the file keeps all of it in memory.
+        table.weight.data = table.weight.data.to(torch.bfloat16, copy=True)
         table.register_forward_hook(lambda _module, _inputs, rows: rows.float())
     return model.eval().requires_grad_(False)

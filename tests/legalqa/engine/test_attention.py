@@ -1,10 +1,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
-from legalqa.engine.attention import Rows
+from legalqa.engine.attention import Cache, Rows
 from legalqa.engine.loading import load_model
 from legalqa.engine.slots import SlotModel
 
@@ -39,3 +40,11 @@ def test_prompts_guesses_and_single_steps_in_one_pass(model: SlotModel) -> None:
     mixed = [steps[3], prompt, guess, steps[0]]
     alone = [model.forward([rows])[0] for rows in mixed]
     assert all(map(torch.equal, model.forward(mixed), alone))
+
+
+def test_a_cache_takes_memory_only_where_tokens_are_written() -> None:
+    taken = psutil.Process().memory_info().rss
+    cache = Cache(layers=4, slots=16, heads=8, length=4096, width=64)  # 512 MB
+    cache.layers[3][0, :, :10] = 1
+    assert psutil.Process().memory_info().rss - taken < 50e6
+    assert float(cache.layers[3][0, -1, 9, -1]) == 1

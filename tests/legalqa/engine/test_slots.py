@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -9,6 +10,7 @@ from legalqa.engine.attention import Rows
 from legalqa.engine.loading import Weights, load_model
 from legalqa.engine.slots import SlotModel
 from legalqa.problems import UserError
+from tests.tiny import tiny_model
 
 IDS = [5, 17, 33, 90, 41, 12, 200, 7]
 # What bf16 keys and values, and weights of that form, do to logits of size 1 of the tiny model.
@@ -59,6 +61,13 @@ def test_answer_loss_is_the_mean_of_transformers(tiny: Path) -> None:
     loss, tokens = model.answer_loss(IDS, [0, 0, 0, 1, 1, 1, 1, 1])
     assert tokens == 5
     assert loss / tokens == pytest.approx(expected, abs=1e-3)
+
+
+def test_nothing_of_the_file_stays_in_memory(tmp_path: Path) -> None:
+    base = tiny_model(tmp_path / "base").resolve()
+    model = load_model(base, None, "int8")
+    assert model is not None
+    assert not [mapped.path for mapped in psutil.Process().memory_maps() if mapped.path.startswith(str(base))]
 
 
 def test_a_token_behind_the_end_of_the_cache_is_refused(tiny: Path) -> None:
