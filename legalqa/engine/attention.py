@@ -76,14 +76,7 @@ class Plan:
             asked = torch.from_numpy(query[None, first:last]).bfloat16().transpose(1, 2)
             found = scaled_dot_product_attention(asked, keys, values, is_causal=True, scale=scaling)
             seen[first:last] = found[0].transpose(0, 1).float().numpy()
-        if len(self._single):
-            rows = self._single if self._prompts else slice(None)
-            own = np.empty_like(query[rows]) if self._prompts else seen
-            kernels.attend(
-                query[rows], self._cache.bits[layer], self._slots[rows], self._positions[rows], np.float32(scaling), own
-            )
-            if self._prompts:
-                seen[rows] = own
+        kernels.attend(self._single, query, self._cache.bits[layer], self._slots, self._positions, np.float32(scaling), seen)
 
 
 def _attend(

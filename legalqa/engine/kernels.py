@@ -194,7 +194,7 @@ def _read_four(rows: NDArray[uint16], at: int, length: int, bits: NDArray[uint32
 
 @_compiled
 def _softmax(x: Array, scaling: float32, bits: NDArray[int32]) -> None:
-    """Of ``scaling x``, in place."""
+    """The softmax of ``scaling x``, in place."""
     largest = x[0]
     for i in range(len(x)):
         largest = max(largest, x[i])
@@ -211,6 +211,7 @@ def _softmax(x: Array, scaling: float32, bits: NDArray[int32]) -> None:
 
 @_compiled
 def attend(
+    rows: NDArray[np.int64],
     query: Array,
     cache: NDArray[uint16],
     slots: NDArray[np.int64],
@@ -218,9 +219,10 @@ def attend(
     scaling: float32,
     seen: Array,
 ) -> None:
-    """What each row's query sees in its slot up to its own position: ``query`` and ``seen`` (rows, heads, width).
+    """What the queries of ``rows`` see in their slots up to their own positions.
 
-    ``cache`` as in `write_heads`; query heads share key heads in groups of neighbours.
+    ``query`` and ``seen``, of which only these rows are written: (all rows, heads, width). ``cache`` as in `write_heads`;
+    query heads share key heads in groups of neighbours.
     """
     width = query.shape[2]
     shared = cache.shape[1] // 2
@@ -228,11 +230,11 @@ def attend(
     bits = np.empty((FOUR, width), np.uint32)
     four = bits.view(np.float32)
     longest = 0
-    for r in range(len(query)):
+    for r in rows:
         longest = max(longest, positions[r] + 1)
     scores = np.empty((group, longest + FOUR), np.float32)
     scratch = np.empty(longest, np.int32)
-    for r in range(len(query)):
+    for r in rows:
         length = positions[r] + 1
         for head in range(shared):
             asked = query[r, head * group : (head + 1) * group]

@@ -72,7 +72,7 @@ class TransformersEngine:
         return Capabilities(max_batch=self._max_batch, max_context=self._max_context)
 
     def start(self) -> None:
-        """Load the model, warm it up with two tokens, begin to take requests. Raises UserError when it can't be loaded."""
+        """Load the model, answer one token to warm it up, begin to take requests. Raises UserError when it can't be loaded."""
         self._closing = False
         loaded: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(loaded,), name="engine", daemon=True)
@@ -168,8 +168,7 @@ class TransformersEngine:
     def _run(self, loaded: "Future[None]") -> None:
         try:
             model = SlotModel(load_model(self._base, self._adapter, self._weights), self._max_batch, self._max_context)
-            for start in (0, 1):  # a prompt and a step: all that is compiled at its first use
-                model.forward([Rows(0, start, [self.prompt.pad_id])])
+            model.forward([Rows(0, 0, [self.prompt.pad_id])])  # compiles what is compiled at its first use
         except BaseException as error:  # whatever it was, `start` raises it
             loaded.set_exception(error)
             return

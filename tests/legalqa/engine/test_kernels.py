@@ -129,15 +129,15 @@ def test_each_row_sees_its_own_slot_up_to_itself() -> None:
         cache[slot, :, :end] = _random(2 * KEY_HEADS, end, WIDTH)
     query = _random(ROWS, HEADS, WIDTH)
     seen = np.empty_like(query.numpy())
-    kernels.attend(query.numpy(), bits, slots, positions, np.float32(0.7), seen)
+    kernels.attend(np.arange(ROWS), query.numpy(), bits, slots, positions, np.float32(0.7), seen)
     for row, (slot, position) in enumerate(zip(slots, positions, strict=True)):
         keys, values = cache[slot, :, : position + 1].float().repeat_interleave(HEADS // KEY_HEADS, 0).chunk(2)
         expected = scaled_dot_product_attention(query[row, :, None], keys, values, scale=0.7)[:, 0]
         assert torch.allclose(torch.from_numpy(seen[row]), expected, atol=1e-5)
-        alone = np.empty((1, HEADS, WIDTH), np.float32)
-        one = slice(row, row + 1)
-        kernels.attend(query[one].numpy(), bits, slots[one], positions[one], np.float32(0.7), alone)
-        assert np.array_equal(alone[0], seen[row])
+        alone = np.zeros_like(seen)
+        kernels.attend(np.array([row]), query.numpy(), bits, slots, positions, np.float32(0.7), alone)
+        assert np.array_equal(alone[row], seen[row])
+        assert np.count_nonzero(alone) == HEADS * WIDTH
 
 
 def test_without_a_folder_for_compiled_code() -> None:
