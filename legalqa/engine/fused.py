@@ -107,4 +107,7 @@ def _bias(layer: Int8Linear) -> Array:
 
 def fits(model: Any) -> bool:
     """Whether `FusedDecoder` computes what ``model`` computes."""
-    return type(model) in KINDS and isinstance(model.lm_head, Int8Linear) and model.config.hidden_act == "silu"
+    if type(model) not in KINDS or not isinstance(model.lm_head, Int8Linear) or model.config.hidden_act != "silu":
+        return False
+    turned = 2 * len(model.model.rotary_emb.inv_freq)
+    return bool(turned == model.model.layers[0].self_attn.head_dim)

@@ -98,7 +98,6 @@ class Capabilities:
 
     max_batch: int
     max_context: int
-    renders_prompts: bool = False
 
 
 class Engine(Protocol):

@@ -151,9 +151,9 @@ def write_heads(
 ) -> None:
     """Scale, turn and hand out a product (rows, heads x width) of queries, keys and values.
 
-    Turned queries go to ``query`` (rows, heads, width), turned keys and values into ``cache`` (slots, 2 x key heads, length,
-    width) at each row's slot and position, in bfloat16 (as bits). ``cosine`` and ``sine`` are (rows, width): RoPE, where
-    halves are turned against each other.
+    Turned queries go to ``query`` (rows, heads, width); turned keys and the values into ``cache`` (slots, 2 x key heads,
+    length, width) at each row's slot and position, in bfloat16 (as bits). ``cosine`` and ``sine`` are (rows, width): RoPE,
+    where halves are turned against each other.
     """
     heads, width = query.shape[1:]
     turned = heads + cache.shape[1] // 2

@@ -69,7 +69,7 @@ class OpenAIEngine:
     def capabilities(self) -> Capabilities:
         """What we ask of the server at once; its true limits are its own."""
         context = self._prompt.context if self._prompt else UNKNOWN_CONTEXT
-        return Capabilities(max_batch=self._max_batch, max_context=context, renders_prompts=not self._own_prompts)
+        return Capabilities(max_batch=self._max_batch, max_context=context)
 
     def start(self) -> None:
         """Raises UserError when the address can't be one. The server is asked only with the first request."""

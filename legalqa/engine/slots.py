@@ -30,7 +30,7 @@ class SlotModel:
                 Problem("config.json", f"layers of kind {', '.join(sorted(windowed))}", "full attention in all layers")
             )
         self._forward = FusedDecoder(model) if fits(model) else _Plain(model)
-        heads = config.num_key_value_heads
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._cache = Cache(config.num_hidden_layers, slots, heads, length, width)
 
@@ -52,11 +52,11 @@ class SlotModel:
         return list(torch.split(self._logits(rows, torch.tensor(keep)), sizes))
 
     @torch.inference_mode()
-    def answer_loss(self, ids: Sequence[int], loss_mask: Sequence[int], slot: int = 0) -> tuple[float, int]:
+    def answer_loss(self, ids: Sequence[int], loss_mask: Sequence[int]) -> tuple[float, int]:
         """Sum of negative log-likelihoods (nats) over the tokens that ``loss_mask`` marks, and their number."""
         marked = torch.tensor(loss_mask).nonzero().flatten()
         marked = marked[marked > 0]
-        logits = self._logits([Rows(slot, 0, ids)], marked - 1)
+        logits = self._logits([Rows(0, 0, ids)], marked - 1)
         loss = torch.nn.functional.cross_entropy(logits, torch.tensor(ids)[marked], reduction="sum")
         return float(loss), len(marked)
 

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 from legalqa.engine.answer import Answer
@@ -157,6 +158,8 @@ class TransformersEngine:
         else:
             with self._changed:
                 if self._accepting:
+                    if not (self._waiting or self._running):
+                        self._last_step = time.monotonic()  # until now there was nothing to do
                     self._waiting.append(answer)
                     self._changed.notify_all()
                     return answer
@@ -234,9 +237,14 @@ class TransformersEngine:
             answer.guess(room)
         logits = self._model.forward([answer.rows for answer in batch])
         for answer, rows in zip(batch, logits, strict=True):
-            reason = answer.take(rows)
-            if reason is not None:
-                self._finish(answer, reason)
+            try:
+                reason = answer.take(rows)
+            except Exception as error:  # its own: the others go on
+                log.exception("answer %s failed", answer.request.id)
+                self._fail([answer], f"{type(error).__name__}: {error}")
+            else:
+                if reason is not None:
+                    self._finish(answer, reason)
         self._last_step = time.monotonic()
         self._speed.measure(prompt_tokens, sum(answer.written for answer in batch) - before, self._last_step - started)
 
@@ -257,7 +265,7 @@ class TransformersEngine:
 
 def _hand_over(loop: asyncio.AbstractEventLoop, deltas: "asyncio.Queue[Delta]", delta: Delta) -> None:
     """Put a delta into a queue of another thread's loop; when that loop is gone, so is the reader."""
-    if not loop.is_closed():
+    with suppress(RuntimeError):
         loop.call_soon_threadsafe(deltas.put_nowait, delta)
 
 

@@ -25,3 +25,8 @@ def test_frequencies_follow_the_probabilities() -> None:
     sampler = Sampler(1.0, 1.0, 3)
     counts = torch.bincount(torch.tensor([sampler.choose(LOGITS) for _ in range(4000)]), minlength=4) / 4000
     assert torch.allclose(counts, LOGITS.exp(), atol=0.03)
+
+
+def test_the_smallest_wishes_leave_the_likeliest() -> None:
+    for temperature, top_p in ((1e-40, 1.0), (1e-8, 1.0), (1.0, 1e-46), (1e-40, 1e-46)):
+        assert {Sampler(temperature, top_p, 1).choose(100 * LOGITS) for _ in range(20)} == {0}

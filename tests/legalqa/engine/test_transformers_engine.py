@@ -3,17 +3,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from legalqa.engine import transformers_engine
 from legalqa.engine.answer import Answer
+from legalqa.engine.attention import Rows
 from legalqa.engine.drafts import Drafts, Phrases
 from legalqa.engine.interface import Completion, Delta, FinishReason, GenerationRequest
 from legalqa.engine.slots import SlotModel
@@ -231,7 +233,17 @@ def test_bad_requests_fail_alone(engine: TransformersEngine, prompt: Prompt) -> 
     assert "256 fit" in completions[3].error
 
 
-def test_a_deadline_ends_waiting_and_running_requests(engine: TransformersEngine, prompt: Prompt) -> None:
+def test_a_deadline_ends_waiting_and_running_requests(
+    engine: TransformersEngine, prompt: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert engine._model is not None
+    forward = engine._model.forward
+
+    def slow(rows: Sequence[Rows]) -> list[Tensor]:
+        time.sleep(0.01)
+        return forward(rows)
+
+    monkeypatch.setattr(engine._model, "forward", slow)
     past = _request(prompt, QUESTIONS[0], deadline=time.monotonic() - 1)
     soon = _request(prompt, QUESTIONS[1], new=200, deadline=time.monotonic() + 0.05)
     completions = engine.generate_many([past, soon])
@@ -261,6 +273,42 @@ def test_a_failing_step_is_told_and_the_engine_goes_on(
     assert {(c.finish_reason, c.error) for c in failed} == {("error", "ZeroDivisionError: division by zero")}
     assert "failed" in caplog.text
     assert engine.generate_many([_request(prompt, QUESTIONS[0], new=2)])[0].finish_reason == "length"
+
+
+def test_an_answer_that_fails_does_not_take_its_neighbours_along(
+    engine: TransformersEngine, prompt: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [_request(prompt, question, new=4) for question in QUESTIONS[:3]]
+    wanted = engine.generate_many(requests)
+    take = Answer.take
+
+    def spoilt(answer: Answer, logits: Tensor) -> FinishReason | None:
+        return take(answer, logits) if answer.request.id != "spoilt" or not answer.written else 1 // 0
+
+    monkeypatch.setattr(Answer, "take", spoilt)
+    found = engine.generate_many([requests[0], replace(requests[1], id="spoilt"), requests[2]])
+    assert (found[0], found[2]) == (wanted[0], wanted[2])
+    assert (found[1].finish_reason, found[1].error) == ("error", "ZeroDivisionError: integer division or modulo by zero")
+    assert engine.health().running == 0
+
+
+def test_the_time_without_work_is_not_a_step_age(
+    engine: TransformersEngine, prompt: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the first question after a quiet hour would look as if the engine had been stuck for that long."""
+    assert engine._model is not None
+    forward = engine._model.forward
+    ages: list[float] = []
+
+    def looked_at(rows: Sequence[Rows]) -> list[Tensor]:
+        ages.append(engine.health().last_step_age_s)
+        return forward(rows)
+
+    monkeypatch.setattr(engine._model, "forward", looked_at)
+    engine._last_step -= 3600
+    engine.generate_many([_request(prompt, QUESTIONS[0], new=3)])
+    assert len(ages) > 1
+    assert max(ages) < 60
 
 
 def test_stop_lets_running_answers_end_then_cancels_and_refuses(tiny: Path, prompt: Prompt) -> None:
