@@ -304,6 +304,9 @@ class LimitParams(Block):
     concurrent: int = Key(32, gt=0)
 
 
+AROUND_PASSAGES = 64  # tokens of the words that surround passages in a prompt: some forty, with titles
+
+
 class ServeParams(Block):
     knowledge: Literal["always", "auto", "never"] = "auto"
     passages: int = Key(2, ge=1, le=10)
@@ -323,6 +326,11 @@ class ServeParams(Block):
     mark_citations: bool = True
     breaker: BreakerParams = BreakerParams()
     limits: LimitParams = LimitParams()
+
+    @property
+    def context(self) -> int:
+        """Tokens of the longest conversation with passages, and of its answer."""
+        return self.max_prompt_tokens + self.passage_tokens + AROUND_PASSAGES + self.max_new_tokens
 
     @model_validator(mode="after")
     def _times_in_order(self) -> "ServeParams":

@@ -16,7 +16,7 @@ import httpx
 
 from legalqa.engine.interface import GenerationRequest
 from legalqa.grounding import grounded
-from legalqa.params import ServeParams
+from legalqa.params import AROUND_PASSAGES, ServeParams
 from legalqa.prompt import Prompt
 from legalqa.records import Message
 from serving import tools
@@ -106,7 +106,7 @@ class Agent:
 
     def _near(self, ask: Ask, quotes: Sequence[Quote]) -> list[Quote]:
         least = self._params.auto_score if ask.knowledge == "auto" else 0.0
-        return self._fitting(sorted((one for one in quotes if one.score >= least), key=lambda one: -one.score))
+        return self._fitting(ask, sorted((one for one in quotes if one.score >= least), key=lambda one: -one.score))
 
     async def _called(self, call: tools.Call) -> list[Quote]:
         if call.tool == "get_article":
@@ -133,9 +133,12 @@ class Agent:
         """Hang up."""
         await self._http.aclose()
 
-    def _fitting(self, quotes: Sequence[Quote]) -> list[Quote]:
+    def _fitting(self, ask: Ask, quotes: Sequence[Quote]) -> list[Quote]:
+        """The first ones that fit into their own room, and beside question and answer into what the model can read."""
         chosen: list[Quote] = []
         room = self._params.passage_tokens
+        if self._prompt:
+            room = min(room, self._prompt.context - ask.prompt_tokens - AROUND_PASSAGES - ask.max_new_tokens)
         for one in quotes:
             size = len(self._prompt.encode(one.title + one.text)) if self._prompt else len(one.text)
             if len(chosen) < self._params.passages and size <= room:

@@ -48,6 +48,7 @@ class EngineHost:
             prompt_ids = engine.prompt.completion(WARM_UP.messages)
             warm = engine.generate_many([replace(WARM_UP, prompt_ids=prompt_ids)])[0]
             if warm.finish_reason == "error":
+                engine.stop()
                 raise RuntimeError(f"the first generation failed: {warm.error}")
             self._engine, self._state = engine, "ready"
             log.info("engine ready")

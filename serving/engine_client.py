@@ -86,7 +86,7 @@ class EngineClient:
 
     def capabilities(self) -> Capabilities:
         """The engine's limits; those of the params until it has said its own."""
-        return self._status.capabilities or Capabilities(self._params.max_batch, self._params.max_prompt_tokens)
+        return self._status.capabilities or Capabilities(self._params.max_batch, self._params.context)
 
     def unavailable(self) -> Reason:
         """Why it can't be asked now; "" when it can."""
@@ -94,9 +94,9 @@ class EngineClient:
             return "unavailable"
         if self._status.state == "failed":
             return "no_model"
-        if not self._status.health.ready:
+        if self._status.state == "loading":
             return "loading"
-        if self._stuck:
+        if self._stuck or not self._status.health.ready:
             return "unavailable"
         return "slow" if self._pace.slow else ""
 
@@ -138,27 +138,34 @@ class EngineClient:
     @property
     def _stuck(self) -> bool:
         health = self._status.health
-        return health.running > 0 and health.last_step_age_s > self._params.stall_s
+        lifeless = self._status.state == "ready" and not health.alive  # the process lives, what computes in it does not
+        return lifeless or (health.running > 0 and health.last_step_age_s > self._params.stall_s)
 
     async def _watching(self) -> None:
         while True:
-            was = self.unavailable()
-            # Where the whole machine has paused, the engine was not silent: a round counts for as long as one takes.
-            self._silent_s += min(time.monotonic() - self._looked, ASK_EVERY_S + ANSWER_WITHIN_S)
-            self._looked = time.monotonic()
-            await self._ask()
-            now = self.unavailable()
-            if now:
-                if not was:
-                    log.error("engine lost (%s), %d answers under way", now, len(self._scopes))
-                if now != "slow":  # a slow one still finishes what it has begun
-                    self._let_go_of_the_waiting()
-            elif was:
-                log.info("engine back (%s)", was)
-                self._on_back()
-            self._end_if_hung()
-            self._send_canary()
+            try:
+                await self._look()
+            except Exception:  # whatever it was: without a watch nobody would see an engine go, or come back
+                log.exception("a look at the engine failed")
             await asyncio.sleep(ASK_EVERY_S)
+
+    async def _look(self) -> None:
+        was = self.unavailable()
+        # Where the whole machine has paused, the engine was not silent: a round counts for as long as one takes.
+        self._silent_s += min(time.monotonic() - self._looked, ASK_EVERY_S + ANSWER_WITHIN_S)
+        self._looked = time.monotonic()
+        await self._ask()
+        now = self.unavailable()
+        if now:
+            if not was:
+                log.error("engine lost (%s), %d answers under way", now, len(self._scopes))
+            if now != "slow":  # a slow one still finishes what it has begun
+                self._let_go_of_the_waiting()
+        elif was:
+            log.info("engine back (%s)", was)
+            self._on_back()
+        self._end_if_hung()
+        self._send_canary()
 
     async def _ask(self) -> None:
         try:
@@ -200,7 +207,7 @@ class EngineClient:
         """End what has waited for a while. An engine that shuts down is silent about its health, but finishes its answers."""
         now = asyncio.get_running_loop().time()
         for scope, since in self._scopes.items():
-            if time.monotonic() - since > ANSWER_WITHIN_S:
+            if time.monotonic() - since > ANSWER_WITHIN_S and not scope.expired():
                 scope.reschedule(now)
 
     def _end_if_hung(self) -> None:

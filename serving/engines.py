@@ -56,5 +56,11 @@ def open_engine(settings: Settings) -> Engine:
     weights = settings.weights or bundle.generation.get("weights", "bf16")
     phrases = Phrases.of(passages.texts(bundle.knowledge / "answers.jsonl"), bundle.prompt.encode)
     return TransformersEngine(
-        bundle.base, bundle.adapter, bundle.prompt, max_batch=params.max_batch, weights=weights, phrases=phrases
+        bundle.base,
+        bundle.adapter,
+        bundle.prompt,
+        max_batch=params.max_batch,
+        max_context=params.context,
+        weights=weights,
+        phrases=phrases,
     )

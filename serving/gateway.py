@@ -71,7 +71,7 @@ class Gateway:
 
         breaker = noted(MODEL)
         engine = EngineClient(_engine_url(settings), params, on_back=breaker.recovered)
-        model = Member(MODEL, engine, breaker, Admission(params), telemetry, params)
+        model = Member(MODEL, engine, breaker, Admission(params), telemetry)
         agent = Agent(library, served.prompt, params, settings.passages_url)
         rungs = [Rung("tuned", [model])]
         if settings.endpoints:

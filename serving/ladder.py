@@ -162,10 +162,10 @@ class Ladder:
         self, ask: Ask, rung: Rung, begun: Started, findings: Findings, reason: Reason, prompt_tokens: int
     ) -> AsyncGenerator[Event, None]:
         own = rung is self._rungs[0]
-        yield Began(rung.source, begun.model, "" if own else reason, findings.steps, findings.quotes, prompt_tokens)
         marker = Marker(self._library.statutes, self._mark)
         tokens = 0
-        async with aclosing(begun.deltas()) as deltas:
+        async with aclosing(begun), aclosing(begun.deltas()) as deltas:
+            yield Began(rung.source, begun.model, "" if own else reason, findings.steps, findings.quotes, prompt_tokens)
             async for delta in deltas:
                 tokens += len(delta.token_ids)
                 if text := marker.feed(delta.text):

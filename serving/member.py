@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from legalqa.engine.interface import Capabilities, Delta, GenerationRequest, Health
-from legalqa.params import ServeParams
 from serving.admission import Admission, Ticket
 from serving.answers import Ask, Reason
 from serving.breaker import Breaker, Permit
@@ -72,6 +71,11 @@ class Started:
         finally:
             self.watch.close()
 
+    async def aclose(self) -> None:
+        """Cancel it, also where no delta was asked for."""
+        await self.rest.aclose()
+        self.watch.close()
+
 
 class Watch:
     """What one answer tells: the door about progress, the breaker about the model, the metrics about both."""
@@ -118,15 +122,12 @@ class Watch:
 class Member:
     """A backend with its door and its breaker."""
 
-    def __init__(
-        self, model: str, backend: Backend, breaker: Breaker, admission: Admission, telemetry: Telemetry, params: ServeParams
-    ) -> None:
+    def __init__(self, model: str, backend: Backend, breaker: Breaker, admission: Admission, telemetry: Telemetry) -> None:
         self.model = model
         self.backend = backend
         self.breaker = breaker
         self.admission = admission
         self._telemetry = telemetry
-        self._params = params
 
     def reserve(self, ask: Ask, passage_tokens: int) -> Ticket | None:
         """A place for the question while passages of up to so many tokens are looked up; None when it would refuse both."""
@@ -143,6 +144,9 @@ class Member:
             reserved.close()
         if reason := self.backend.unavailable():
             return reason
+        if len(request.prompt_ids) >= (most := self.backend.capabilities().max_context):
+            log.warning("%s reads %d tokens at most, %s has %d", self.model, most - 1, ask.id, len(request.prompt_ids))
+            return "error"
         request = replace(request, max_new_tokens=self._new_tokens(len(request.prompt_ids), request.max_new_tokens))
         probing = self.breaker.state == "half_open"
         ticket = self.admission.admit(len(request.prompt_ids), request.max_new_tokens, *self._by(ask))

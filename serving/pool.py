@@ -54,6 +54,5 @@ def members(
     Raises UserError when an address can't be one; ``noted`` makes a breaker that reports under a name.
     """
     return [
-        Member(one.model, EndpointBackend(one, prompt), noted(one.model), Admission(params), telemetry, params)
-        for one in endpoints
+        Member(one.model, EndpointBackend(one, prompt), noted(one.model), Admission(params), telemetry) for one in endpoints
     ]

@@ -193,6 +193,9 @@ async def _answered(request: Request, ask: Ask, whole: Any, stream: Any) -> Resp
         if error.code == "draining":
             retry["x-should-retry"] = "false"
         response = error_response(error.status, error.code, str(error), headers=retry)
+    except BaseException:
+        await exchange.close()
+        raise
     await exchange.close()
     return response or Response(status_code=499)
 

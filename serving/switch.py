@@ -26,7 +26,6 @@ class Switch:
         self._stamp: tuple[int, int] | None = None
         self._from_file: Mode | None = None
         self._from_admin: tuple[Mode, float] | None = None
-        self._last = environment
 
     @property
     def mode(self) -> Mode:
@@ -81,8 +80,11 @@ class Switch:
         line = json.dumps(entry | ({"ttl_s": ttl_s} if ttl_s else {}), ensure_ascii=False)
         log.warning("switch %s", line)
         if self._audit_log:
-            with self._audit_log.open("a", encoding="utf-8") as lines:
-                lines.write(line + "\n")
+            try:
+                with self._audit_log.open("a", encoding="utf-8") as lines:
+                    lines.write(line + "\n")
+            except OSError as error:  # the switch has to work when the disk does not
+                log.error("audit log %s can't be written: %s", self._audit_log, error)
 
 
 def _parse(text: str) -> tuple[str, str]:

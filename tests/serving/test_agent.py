@@ -14,9 +14,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from legalqa.engine.fake import FakeEngine
-from legalqa.engine.interface import GenerationRequest
+from legalqa.engine.interface import Capabilities, GenerationRequest
 from legalqa.engine.openai_engine import OpenAIEngine
+from legalqa.params import AROUND_PASSAGES, BreakerParams
 from legalqa.prompt import Prompt
+from legalqa.records import Message
+from serving.engine_client import EngineClient
 from tests.serving.bundles import INTEREST, PROBATION
 from tests.serving.conftest import Running, Start, wait_until
 from tests.serving.live import served
@@ -52,6 +55,26 @@ def test_auto_uses_only_what_is_near(running: Running) -> None:
 def test_passages_stay_within_their_tokens(start: Start) -> None:
     running = start(params=(("passage_tokens: 400", "passage_tokens: 20"),))
     assert running.ask(PROBATION, knowledge="always").json()["passages"] == []
+
+
+def test_passages_leave_room_for_the_answer_in_a_small_context(running: Running) -> None:
+    prompt = running.service.gateway.prompt
+    assert prompt is not None
+    asked = len(prompt.completion([Message(role="user", content=PROBATION)]))
+    for room, found in ((400, 1), (10, 0)):
+        prompt.context = asked + AROUND_PASSAGES + 30 + room
+        body = running.ask(PROBATION, max_tokens=30).json()
+        assert (body["source"], min(len(body["passages"]), 1)) == ("tuned", found)
+
+
+def test_a_prompt_that_the_engine_cannot_read_is_not_its_failure(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = len(running.engine.requests)  # the warm-up
+    monkeypatch.setattr(EngineClient, "capabilities", lambda _self: Capabilities(max_batch=16, max_context=8))
+    for _ in range(2 * BreakerParams().min_calls):
+        body = running.ask(PROBATION).json()
+        assert (body["source"], body["reason"]) == ("knowledge", "error")
+    assert len(running.engine.requests) == before
+    assert running.service.gateway.model.breaker.state == "closed"
 
 
 def test_an_api_is_asked_when_little_was_found(start: Start) -> None:

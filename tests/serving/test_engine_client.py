@@ -20,17 +20,20 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def connections(path: Path) -> AsyncIterator[list[asyncio.StreamWriter]]:
-    """An engine that says one word to each question, at ``path``; yields the connections it was given."""
+async def connections(path: Path, health: bytes = b"") -> AsyncIterator[list[asyncio.StreamWriter]]:
+    """An engine that says one word to each question, and of its ``health``; yields the connections it was given."""
     accepted: list[asyncio.StreamWriter] = []
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         accepted.append(writer)
-        line = b'{"text": "x", "finish_reason": "stop"}\n'
+        word = b'{"text": "x", "finish_reason": "stop"}\n'
         with suppress(asyncio.IncompleteReadError):  # until the client hangs up
             while head := await reader.readuntil(b"\r\n\r\n"):
-                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-                await reader.readexactly(length)
+                line = word
+                if head.startswith(b"GET"):
+                    line = health
+                else:
+                    await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(line), line))
 
     server = await asyncio.start_unix_server(accept, path)
@@ -96,3 +99,41 @@ async def test_a_silent_engine_is_ended_but_not_for_a_pause_of_the_machine(
         assert ended == silent_for_good
         assert bool(client.unavailable()) == silent_for_good
         await client.close()
+
+
+async def test_the_watch_outlives_what_nobody_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_client, "ASK_EVERY_S", 0.02)
+    status = wire.pack_status(wire.Status("ready", Health(alive=True, ready=True)))
+    async with connections(tmp_path / "engine.sock", status):
+        client = EngineClient(f"file://{tmp_path}/engine.sock", ServeParams())
+        unpack, failures = wire.unpack_status, [RuntimeError("a surprise")]
+
+        def surprising(content: bytes) -> wire.Status:
+            if failures:
+                raise failures.pop()
+            return unpack(content)
+
+        monkeypatch.setattr(wire, "unpack_status", surprising)
+        client.start()
+        async with asyncio.timeout(20):
+            while client.unavailable():
+                await asyncio.sleep(0.02)
+        assert not failures
+        await client.close()
+
+
+async def test_a_process_without_its_engine_is_not_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread has died: the process says that it is ready, and will never be again."""
+    monkeypatch.setattr(engine_client, "ASK_EVERY_S", 0.02)
+    engine = subprocess.Popen(["sleep", "60"])
+    status = wire.pack_status(wire.Status("ready", Health(alive=False, ready=False), pid=engine.pid))
+    async with connections(tmp_path / "engine.sock", status):
+        client = EngineClient(f"file://{tmp_path}/engine.sock", ServeParams(restart_after_s=0.2))
+        client.start()
+        async with asyncio.timeout(20):
+            while engine.poll() is None:
+                await asyncio.sleep(0.02)
+                if client.status.state == "ready":
+                    assert client.unavailable() == "unavailable"
+        await client.close()
+    assert engine.wait() == -9

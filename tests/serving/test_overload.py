@@ -165,7 +165,7 @@ def test_a_model_that_cannot_be_loaded_is_named(start: Start, bundle_folder: Pat
 
 
 @pytest.mark.anyio
-async def test_memory_and_places_come_back_after_many_mixed_requests(start: Start) -> None:
+async def test_places_come_back_after_many_mixed_requests(start: Start) -> None:
     running = start(params=(*UNLIMITED, ("concurrent: 32", "concurrent: 500")))
     running.engine.seconds_a_token = 0.001
     async with httpx.AsyncClient(base_url=running.service.url, timeout=30) as http:

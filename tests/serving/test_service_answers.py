@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import time
 
 import httpx
 import openai
 import pytest
 
+from legalqa.params import ServeParams
 from tests.serving.bundles import PROBATION, PROBATION_ANSWER
 from tests.serving.conftest import Running, Start, wait_until
 
@@ -138,10 +140,24 @@ def test_a_client_that_goes_away_frees_its_slot(running: Running) -> None:
     wait_until(lambda: running.engine.cancelled == 2 and not running.service.gateway.model.admission.tickets)
 
 
+def test_nothing_stays_reserved_after_a_surprise(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = running.service.gateway
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway.ladder, "answer", lambda _ask: 1 // 0)
+        for stream in (False, True):
+            # By a connection of its own, which the server closes after this.
+            answer = httpx.post(f"{running.service.url}/ask", json={"question": PROBATION, "stream": stream})
+            assert answer.status_code == 500
+    assert not gateway.limits._reserved
+    assert running.ask().json()["source"] == "tuned"
+
+
 def test_short_deadline_is_kept(start: Start) -> None:
     running = start()
     running.engine.fault = "stall"
+    began = time.monotonic()
     response = running.http.post("/ask", json={"question": PROBATION}, headers={"X-Request-Timeout-Ms": "300"})
+    assert time.monotonic() - began < ServeParams().first_token_s / 2
     assert response.json()["reason"] == "deadline"
     assert response.json()["source"] == "knowledge"
 

@@ -104,3 +104,11 @@ def test_readiness_says_who_answers(start: Start, tmp_path: Path) -> None:
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "mode": "auto", "model": "ready", "problems": []})
     (tmp_path / "switch").write_text("drain", encoding="utf-8")
     assert running.http.get("/readyz").status_code == 503
+
+
+def test_it_works_when_the_audit_log_does_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "switch"
+    switch = Switch("auto", file, tmp_path / "nowhere" / "audit.jsonl")
+    file.write_text("knowledge_only", encoding="utf-8")
+    assert switch.mode == "knowledge_only"
+    assert "audit log" in caplog.text
