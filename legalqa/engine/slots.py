@@ -13,22 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from legalqa.base.loading import attention_problem
 from legalqa.engine.attention import NAME, Cache, Plan, Rows
 from legalqa.engine.fused import FusedDecoder, fits
-from legalqa.problems import Problem, UserError
+from legalqa.problems import UserError
 
 
 class SlotModel:
     """A causal language model with a key-value cache of ``slots`` sequences of up to ``length`` tokens."""
 
     def __init__(self, model: Any, slots: int, length: int) -> None:
-        """Take over a transformers model. Raises UserError for attention that looks back only a window."""
+        """Take over a transformers model. Raises UserError for one with attention of another kind."""
         config = model.config
-        windowed = set(getattr(config, "layer_types", None) or []) - {"full_attention"}
-        if windowed:
-            raise UserError(
-                Problem("config.json", f"layers of kind {', '.join(sorted(windowed))}", "full attention in all layers")
-            )
+        if problem := attention_problem(model):
+            raise UserError(problem)
         self._forward = FusedDecoder(model) if fits(model) else _Plain(model)
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
