@@ -93,9 +93,10 @@ async def faults(server: Server, bundle: Bundle, questions: Sequence[str], times
     mislabelled = sum(sample.text not in truly for sample in quoted) + sum(sample.text in known for sample in generated)
     detected, calls, after = [], [], []
     for begun, _, back in script.times:
-        during = sorted((s for s in quoted if begun - zero <= s.at <= back - zero), key=lambda s: s.at + s.whole_s)
-        if during:
-            noticed = during[0].at + during[0].whole_s
+        during = [s for s in quoted if begun - zero <= s.at <= back - zero]
+        # Who is turned away since others are served first says nothing about the engine.
+        if telling := [s.at + s.whole_s for s in during if s.reason != "overload"]:
+            noticed = min(telling)
             detected.append(noticed - (begun - zero))
             calls.append(sum(begun - zero <= s.at < noticed for s in samples))
             after += [s.whole_s for s in during if s.at > noticed]
@@ -109,6 +110,7 @@ async def faults(server: Server, bundle: Bundle, questions: Sequence[str], times
         "detected": len(detected),
         "detect_s": max(detected, default=0.0),
         "detect_calls": max(calls, default=0),
+        "fallback_p50_ms": 1000 * quantile(after, 0.5),
         "fallback_p99_ms": 1000 * quantile(after, 0.99),
         "fallbacks": len(after),
         "recover_s": max((back - over for _, over, back in script.times), default=0.0),

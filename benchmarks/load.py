@@ -23,6 +23,7 @@ class Sample:
     at: float
     status: int = 0
     source: str = ""
+    reason: str = ""
     text: str = ""
     finish: str = ""
     tokens: int = 0
@@ -64,6 +65,7 @@ class Client:
         try:
             async with self._http.stream("POST", "/v1/chat/completions", json=body) as response:
                 sample.source = response.headers.get("x-answer-source", "")
+                sample.reason = response.headers.get("x-degraded-reason", "")
                 async for line in response.aiter_lines():
                     if not line.startswith("data: ") or line == "data: [DONE]":
                         continue
