@@ -1,7 +1,7 @@
 """What lies between two matrix products, compiled by numba: each function is one pass over rows that stay in the cache.
 
 A step that writes one token has four products a layer; written in torch, some fifty small operations lie between them, and
-each costs more than its arithmetic (docs/serving.md has the figures). Here every row (a token) is computed from itself
+each costs more than its arithmetic (docs/serving-speed.md has the figures). Here every row (a token) is computed from itself
 alone, in the same order however many there are, so a token's numbers are the same alone and in company. All arrays are
 float32 unless said.
 
