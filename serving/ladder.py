@@ -21,10 +21,7 @@ from serving.switch import Switch
 
 log = logging.getLogger("legalqa.ladder")
 
-# For a search by meaning, by who stands in for a model: the answer has to be there in a tenth of a second.
-PATIENCE_S = 0.06
-# Where the engine uses the cores it takes longer, and would take them from the answers that the model is writing.
-LESS_PATIENCE_S: dict[Reason, float] = {"overload": 0.0, "slow": 0.0, "deadline": 0.0, "loading": 0.03}
+AT_WORK: tuple[Reason, ...] = ("overload", "slow", "deadline")  # the engine has no time for it, and uses the cores
 
 
 @dataclass(frozen=True)
@@ -144,8 +141,7 @@ class Ladder:
         """The last two rungs. Raises RefusedError when the client wants none of them."""
         if not ask.allow_degraded:
             raise RefusedError(503, reason, "the model can't answer now, and allow_degraded is false", self._retry_after_s)
-        patience_s = LESS_PATIENCE_S.get(reason, PATIENCE_S)
-        found = None if canned else await self._library.answer(ask.question, patience_s)
+        found = None if canned else await self._library.answer(ask.question, hurried=reason in AT_WORK)
         if found is None:
             yield Began("canned", "legalqa-canned", reason)
             yield Piece(CANNED)

@@ -23,6 +23,7 @@ CANNED = (
     "抱歉，暂时无法回答您的问题。请稍后再试；事情紧急的，请咨询执业律师，或者拨打公共法律服务热线 12348。"
     "咨询前可以先准备好：事情的经过和时间、涉及的合同或者单据、您希望得到的结果。"
 )
+PATIENCE_S = 0.04  # for a search by meaning, by who stands in for a model: the answer has to be there in a tenth of a second
 DISCLAIMER = "以上内容仅供参考，不构成法律意见；具体案件请咨询执业律师。"
 AI_LABEL = "内容由人工智能生成"
 
@@ -93,18 +94,19 @@ class Library:
         ]
         return [Quote("statute", article.name, article.text, article.name, 1.0) for article in articles[:1]]
 
-    async def answer(self, question: str, patience_s: float) -> KnowledgeAnswer | None:
+    async def answer(self, question: str, hurried: bool = False) -> KnowledgeAnswer | None:
         """A quotation that answers; None when nothing near enough is known.
 
-        Found by words alone when the search by meaning, which is not begun without ``patience_s``, takes longer than that.
+        Found by words alone when the search by meaning takes too long, or for who is ``hurried``: a search by meaning takes the
+        cores from the answers that a model is writing.
         """
         if not self.knowledge or not self._by_words:
             return None
         # Begun in any case: after a search that takes too long there is no time left for another.
         by_words = self._quick_thread.submit(partial(self._by_words.answer, question))
-        if patience_s:
+        if not hurried:
             with suppress(TimeoutError):
-                async with asyncio.timeout(patience_s):
+                async with asyncio.timeout(PATIENCE_S):
                     return await self._in_thread(partial(self.knowledge.answer, question))
         return await asyncio.wrap_future(by_words)
 

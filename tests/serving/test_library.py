@@ -11,8 +11,8 @@ from legalqa.params import ServeParams
 from legalqa.records import Message
 from serving.agent import Agent
 from serving.answers import Ask, Began, Piece, Reason
-from serving.ladder import PATIENCE_S, Ladder
-from serving.library import CANNED, Library
+from serving.ladder import Ladder
+from serving.library import CANNED, PATIENCE_S, Library
 from serving.switch import Switch
 from tests.serving.bundles import INTEREST, PROBATION, PROBATION_ANSWER, knowledge
 
@@ -21,7 +21,7 @@ from tests.serving.bundles import INTEREST, PROBATION, PROBATION_ANSWER, knowled
 async def test_quotes_and_citations(tmp_path: Path) -> None:
     knowledge().save(tmp_path / "knowledge")
     library = Library.open([tmp_path / "none", tmp_path / "knowledge"])
-    found = await library.answer(PROBATION, 9)
+    found = await library.answer(PROBATION)
     assert found and found.text == PROBATION_ANSWER
     quotes = library.quotes(found.hits)
     assert (quotes[0].kind, quotes[0].title) == ("answer", PROBATION)
@@ -36,7 +36,7 @@ async def test_without_a_whole_index_nothing_is_found_and_it_is_said_why(tmp_pat
     knowledge().save(tmp_path / "knowledge")
     (tmp_path / "knowledge" / "settings.json").write_text(damage, encoding="utf-8")
     library = Library.open([tmp_path / "knowledge"])
-    assert await library.answer(PROBATION, 9) is None
+    assert await library.answer(PROBATION) is None
     assert await library.search(PROBATION, 3, "statute") == []
     assert library.citations(PROBATION_ANSWER) == []
     assert "knowledge" in library.problem
@@ -57,11 +57,11 @@ async def test_who_stands_in_for_a_model_does_not_wait_for_meaning(tmp_path: Pat
 
     monkeypatch.setattr(library.knowledge, "answer", by_meaning)
     began = time.monotonic()
-    late = await library.answer(PROBATION, PATIENCE_S)
+    late = await library.answer(PROBATION)
     assert late and (late.text, asked) == (PROBATION_ANSWER, [PROBATION]) and time.monotonic() - began >= PATIENCE_S
-    known = await library.answer(INTEREST, 0)
+    known = await library.answer(INTEREST, hurried=True)
     assert known and INTEREST in [hit.passage.title for hit in known.hits]
-    assert await library.answer("rust", 0) is None
+    assert await library.answer("rust", hurried=True) is None
     assert asked == [PROBATION]
     await library.close()
 
@@ -69,10 +69,10 @@ async def test_who_stands_in_for_a_model_does_not_wait_for_meaning(tmp_path: Pat
 class _Asked(Library):
     def __init__(self) -> None:
         super().__init__(None)
-        self.patience_s: list[float] = []
+        self.hurried: list[bool] = []
 
-    async def answer(self, question: str, patience_s: float) -> KnowledgeAnswer | None:
-        self.patience_s.append(patience_s)
+    async def answer(self, question: str, hurried: bool = False) -> KnowledgeAnswer | None:
+        self.hurried.append(hurried)
         return None
 
 
@@ -85,7 +85,7 @@ async def test_the_cores_are_left_to_an_engine_that_is_at_work() -> None:
     for reason in reasons:
         began, piece, _ = [event async for event in ladder.without_model(ask, reason)]
         assert (began, piece) == (Began("canned", "legalqa-canned", reason), Piece(CANNED))
-    assert library.patience_s == [0, 0, 0, 0.03, PATIENCE_S, PATIENCE_S, PATIENCE_S]
+    assert library.hurried == [True, True, True, False, False, False, False]
     await library.close()
 
 
@@ -109,7 +109,7 @@ async def test_a_server_of_passages_is_asked_first_and_covered_by_the_index(tmp_
     there, away = (Library.open([tmp_path / "knowledge"], lambda _folder, hits=hits: _Remote(hits)) for hits in ([hit], None))
     assert await there.search(PROBATION, 3, "answer") == [hit]
     assert (await away.search(PROBATION, 3, "answer"))[0].passage.title == PROBATION
-    assert (await there.answer(PROBATION, 9)).text == PROBATION_ANSWER  # type: ignore[union-attr]  # needs no server
+    assert (await there.answer(PROBATION)).text == PROBATION_ANSWER  # type: ignore[union-attr]  # needs no server
     await there.close()
     await away.close()
 
@@ -121,7 +121,7 @@ async def test_a_question_is_weighed_once_for_one_answer(tmp_path: Path) -> None
     assert library.knowledge
     first = await library.search(PROBATION, 3, "answer")
     await library.search(PROBATION, 3, "statute")
-    await library.answer(PROBATION, 9)
+    await library.answer(PROBATION)
     assert await library.search(PROBATION, 3, "answer") == first  # what one search leaves out is not missing in the next
     assert library.knowledge._weighed.cache_info().misses == 1
     await library.close()

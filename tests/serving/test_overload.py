@@ -61,9 +61,9 @@ def test_nothing_is_looked_up_for_a_model_that_is_full(start: Start, monkeypatch
         searched.append(query)
         return await search(query, k, kind)
 
-    async def noted_answer(question: str, patience_s: float) -> KnowledgeAnswer | None:
-        in_haste.append(not patience_s)
-        return await answer(question, patience_s)
+    async def noted_answer(question: str, hurried: bool = False) -> KnowledgeAnswer | None:
+        in_haste.append(hurried)
+        return await answer(question, hurried)
 
     monkeypatch.setattr(library, "search", noted_search)
     monkeypatch.setattr(library, "answer", noted_answer)
