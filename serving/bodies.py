@@ -1,9 +1,10 @@
 """What clients may send, checked field by field, and how it becomes a question: cleaned, counted, with a deadline."""
 
+import re
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from legalqa.data.cleaning import clean
 from legalqa.params import ServeParams
@@ -15,6 +16,7 @@ from serving.answers import RESERVE_S, Ask, Use
 CLEANING = ("html", "control", "full_width", "whitespace")  # the rules of the training data that suit a question
 MAX_MESSAGES = 64
 MAX_CHARACTERS = 32_768
+B = TypeVar("B", bound=BaseModel)
 Text = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS)]
 
 
@@ -97,6 +99,20 @@ class AskBody(Wishes):
 
     question: Text
     stream: bool = False
+
+
+def parsed(body: bytes, form: type[B]) -> B:
+    """The body in its form. Raises BadRequestError for what is wrong first: of several forms, in the one that came nearest."""
+    try:
+        return form.model_validate_json(body)
+    except ValidationError as error:
+        first = max(
+            error.errors(include_url=False, include_context=False, include_input=False), key=lambda one: len(one["loc"])
+        )
+        # Names of types, which stand for the branch of a union, tell a client nothing.
+        where = ".".join(str(part) for part in first["loc"] if not re.search(r"[\[-]", str(part)))
+        message = f"{where}: {first['msg']}" if where else str(first["msg"])
+        raise BadRequestError(400, "invalid_body", message, where or None) from None
 
 
 def chat_ask(

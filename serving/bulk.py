@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from serving import forms
 from serving.answers import RefusedError
-from serving.bodies import AskBody, BadRequestError, question_ask
+from serving.bodies import AskBody, BadRequestError, Body, question_ask
 from serving.exchange import Exchange, TokensSpentError
 from serving.gateway import Gateway
 from serving.keys import Client, Key
@@ -16,13 +16,23 @@ from serving.keys import Client, Key
 BULK = Client("bulk", Key(id="bulk", sha256="0" * 64, tokens_per_minute=2**40))
 
 
-class BulkItem(BaseModel):
+class BulkItem(Body):
     """One question with an ``id`` of the client's own. What is wrong with it becomes its error, not its neighbours'."""
 
     question: str
     id: str = ""
     max_tokens: int | None = None
     allow_degraded: bool = True
+
+
+class BulkBody(Body):
+    """POST /bulk. The guard reads it first: BentoML would write a body that is wrong, questions and all, into its log."""
+
+    items: list[BulkItem]
+
+    def tokens(self, default_new: int, most_new: int) -> int:
+        """About so many tokens will be read and written for it, at most."""
+        return sum(len(one.question.encode()) // 3 + min(max(one.max_tokens or default_new, 0), most_new) for one in self.items)
 
 
 class BulkResult(BaseModel):

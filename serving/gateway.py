@@ -110,7 +110,7 @@ class Gateway:
     @property
     def problems(self) -> list[str]:
         """What is missing or damaged, in words for the operator."""
-        return [text for text in (self.problem, self.library.problem, self.engine.status.problem) if text]
+        return list(dict.fromkeys(text for text in (self.problem, self.library.problem, self.engine.status.problem) if text))
 
     @property
     def can_answer(self) -> bool:

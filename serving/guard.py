@@ -15,6 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.bodies import BadRequestError, parsed
+from serving.bulk import BulkBody
 from serving.errors import error_response
 from serving.gateway import Gateway
 from serving.keys import Client
@@ -127,21 +129,33 @@ class Guard:
                 refused = error_response(body, "body_too_large" if too_big else "body_timeout", message, headers=HANG_UP)
                 await refused(scope, receive, send)
                 return
-            if scope["path"] == "/bulk" and (over := await self._bulk_share(gateway, client, body)):
-                extra.update(over.headers())
-                await self._refuse(gateway, over, scope, receive, send)
-                return
+            if scope["path"] == "/bulk" and scope["method"] == "POST":
+                try:
+                    over = await self._bulk_share(gateway, client, parsed(body, BulkBody))
+                except BadRequestError as error:
+                    await error_response(error.status, error.code, str(error), error.param)(scope, receive, send)
+                    return
+                if over:
+                    extra.update(over.headers())
+                    await self._refuse(gateway, over, scope, receive, send)
+                    return
             await self._app(scope, _replay(body, receive), send)
         finally:
             gateway.limits.leave(client.name)
 
-    async def _bulk_share(self, gateway: Gateway, client: Client, body: bytes) -> Verdict | None:
-        """Count a bulk request's tokens before its items are mixed with others': the verdict when they are too many."""
-        tokens = len(body) // 3 + body.count(b'"question"') * gateway.params.default_new_tokens
+    async def _bulk_share(self, gateway: Gateway, client: Client, body: BulkBody) -> Verdict | None:
+        """Count a bulk request's tokens before its items are mixed with others': the verdict when they are too many now.
+
+        Raises BadRequestError when they always will be.
+        """
+        tokens = body.tokens(gateway.params.default_new_tokens, gateway.params.max_new_tokens)
         per_minute = client.key.tokens_per_minute if client.key else None
         verdict = await gateway.limits.reserve(client.name, tokens, per_minute)
         if verdict.allowed:
             await gateway.limits.settle(client.name, tokens, tokens, per_minute)
+        elif tokens > verdict.limit:
+            message = f"these questions ask for {tokens} tokens, {verdict.limit} a minute are allowed; send fewer at once"
+            raise BadRequestError(400, "too_many_tokens", message, "items")
         return None if verdict.allowed else verdict
 
     async def _refuse(self, gateway: Gateway, verdict: Verdict, scope: Scope, receive: Receive, send: Send) -> None:

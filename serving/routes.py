@@ -5,22 +5,21 @@ import secrets
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from serving import forms
 from serving.answers import Ask, Ended, Piece, RefusedError
-from serving.bodies import AskBody, BadRequestError, Body, ChatBody, chat_ask, question_ask
+from serving.bodies import AskBody, B, BadRequestError, Body, ChatBody, chat_ask, parsed, question_ask
 from serving.errors import error_body, error_response
 from serving.exchange import Exchange, TokensSpentError
 from serving.gateway import MODEL, Gateway
 from serving.keys import Client
-from serving.switch import Mode
+from serving.switch import Mode, Switch
 
 T = TypeVar("T")
-B = TypeVar("B", bound=BaseModel)
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -147,8 +146,7 @@ async def metrics(request: Request) -> Response:
 
 async def get_mode(request: Request) -> Response:
     """GET /admin/mode."""
-    switch = _gateway(request).switch
-    return JSONResponse({"mode": switch.mode, "origin": switch.origin})
+    return _mode(_gateway(request).switch)
 
 
 async def put_mode(request: Request) -> Response:
@@ -160,7 +158,7 @@ async def put_mode(request: Request) -> Response:
         return error_response(error.status, error.code, str(error), error.param)
     client: Client = request.state.client
     switch.set(body.mode, body.ttl_s, client.name, body.reason)
-    return JSONResponse({"mode": switch.mode, "origin": switch.origin})
+    return _mode(switch)
 
 
 async def put_breaker(request: Request) -> Response:
@@ -219,13 +217,11 @@ async def _gone(request: Request) -> None:
 
 
 async def _body(request: Request, form: type[B]) -> B:
-    try:
-        return form.model_validate_json(await request.body())
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"{where}: {first['msg']}" if where else str(first["msg"])
-        raise BadRequestError(400, "invalid_body", message, where or None) from None
+    return parsed(await request.body(), form)
+
+
+def _mode(switch: Switch) -> Response:
+    return JSONResponse({"mode": switch.mode, "origin": switch.origin, "ttl_s": switch.ttl_s})
 
 
 def _broken_off(ended: Ended) -> str:

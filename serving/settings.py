@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from legalqa.problems import Problem, UserError
@@ -30,6 +30,12 @@ def _decoded(value: Any) -> Any:
         return json.loads(value) if value.strip() else None
     except ValueError:
         raise ValueError("is no JSON") from None
+
+
+def _in_a_folder(file: Path | None) -> Path | None:
+    if file and not file.parent.is_dir():
+        raise ValueError("its folder does not exist")
+    return file
 
 
 class Endpoint(BaseModel):
@@ -66,7 +72,7 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = None
     mode: Mode = "auto"
     switch: Path | None = None
-    audit_log: Path | None = None
+    audit_log: Annotated[Path | None, AfterValidator(_in_a_folder)] = None
     redis_url: str = ""
 
 

@@ -44,6 +44,11 @@ class Switch:
             return "file"
         return "admin" if self._from_admin else "environment"
 
+    @property
+    def ttl_s(self) -> float | None:
+        """Seconds for which the admin API's mode is still in force; None where another one is."""
+        return round(self._from_admin[1] - time.monotonic(), 1) if self._from_admin and self.origin == "admin" else None
+
     def set(self, mode: Mode, ttl_s: float, actor: str, reason: str) -> None:
         """By the admin API, for ``ttl_s`` seconds; then the environment's mode holds again."""
         self._from_admin = (mode, time.monotonic() + ttl_s)

@@ -124,7 +124,10 @@ def test_bulk_gives_a_result_or_an_error_an_item(server: Server) -> None:
     assert [bool(result["error"]) for result in results] == [False, True, True]
     assert [result["id"] for result in results] == ["a", "b", ""]
     assert results[0]["result"]["answer"]
-    assert server.http.post("/bulk", json={"items": [{"question": 5}]}).status_code == 400
+    for wrong in ({"items": [{"question": ["SECRET"]}]}, {"items": "SECRET"}):
+        refused = server.http.post("/bulk", json=wrong)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_body")
+    assert "SECRET" not in server.log.read_text(encoding="utf-8")
 
 
 def test_health_page_and_metrics(server: Server) -> None:

@@ -12,7 +12,7 @@ from legalqa.problems import UserError
 from serving import keys
 from serving.limits import Limits
 from tests import needs
-from tests.serving.conftest import Start
+from tests.serving.conftest import Running, Start
 
 PARAMS = LimitParams(requests_per_minute=3, tokens_per_minute=100, concurrent=2)
 
@@ -98,7 +98,28 @@ def test_tokens_over_http(start: Start) -> None:
     response = running.ask(max_tokens=1000)
     assert response.status_code == 429
     assert "X-RateLimit-Limit-Tokens" in response.headers
-    assert running.http.post("/bulk", json={"items": [{"question": "x"}] * 20}).status_code == 429
+    escaped = b'{"items": [' + b",".join([b'{"\\u0071uestion": "x", "max_tokens": 20}'] * 14) + b"]}"
+    assert running.http.post("/bulk", content=escaped).status_code == 429  # 280 of 300 in a minute, some of which are spent
+    never = running.http.post("/bulk", json={"items": [{"question": "x", "max_tokens": 20}] * 16})
+    assert (never.status_code, never.json()["error"]["code"]) == (400, "too_many_tokens")
+    assert "320 tokens, 300 a minute" in never.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"items": [{"text": "SECRET"}]}', "items.0.question"),
+        (b'{"items": [{"question": "x", "other": "SECRET"}]}', "items.0.other"),
+        (b'{"items": "SECRET"}', "items"),
+        (b'{"items": [{"question": "SECRET', None),
+    ],
+)
+def test_a_bulk_body_that_is_wrong_is_refused_in_our_form_and_not_logged(
+    running: Running, caplog: pytest.LogCaptureFixture, body: bytes, param: str | None
+) -> None:
+    response = running.http.post("/bulk", content=body)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+    assert "SECRET" not in response.text + caplog.text
 
 
 def test_keys(start: Start, tmp_path: Path) -> None:

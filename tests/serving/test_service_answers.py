@@ -163,6 +163,20 @@ def test_short_deadline_is_kept(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"stop": [""]}, "stop.0"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages.0.content"),
+    ],
+)
+def test_what_is_wrong_is_named_in_the_clients_own_words(running: Running, body: dict[str, object], param: str) -> None:
+    asked = {"model": "legalqa", "messages": [{"role": "user", "content": "押金？"}]} | body
+    response = running.http.post("/v1/chat/completions", json=asked)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
     ("body", "code"),
     [
         ({"question": " \u200b "}, "empty_content"),

@@ -37,6 +37,7 @@ def test_every_form_of_weights_that_the_engine_takes(monkeypatch: pytest.MonkeyP
     [
         ("LEGALQA_ENDPOINTS", f'[{{"url": "https://h/v1", "model": "m", "api_key": "{SECRET}"'),
         ("LEGALQA_ENDPOINTS", f'[{{"url": "ftp://h/{SECRET}", "model": "m"}}]'),
+        ("LEGALQA_AUDIT_LOG", f"nowhere/{SECRET}.jsonl"),
         ("LEGALQA_ENDPOINTS", f'[{{"url": "https://h/v1", "model": "m", "apikey": "{SECRET}"}}]'),
         ("LEGALQA_UPSTREAM", f'"{SECRET}"'),
         ("LEGALQA_MODE", SECRET),

@@ -68,7 +68,8 @@ def test_each_mode_over_http(start: Start, tmp_path: Path) -> None:
     assert running.http.put("/admin/mode", json={"mode": "canned_only"}).status_code == 401
     headers = {"Authorization": "Bearer secret"}
     response = running.http.put("/admin/mode", json={"mode": "canned_only", "ttl_s": 60}, headers=headers)
-    assert response.json() == {"mode": "canned_only", "origin": "admin"}
+    assert response.json() | {"ttl_s": 60} == {"mode": "canned_only", "origin": "admin", "ttl_s": 60}
+    assert 50 < response.json()["ttl_s"] <= 60
     assert source() == (200, "canned")
     assert running.ask(PROBATION).headers["x-degraded-reason"] == "operator"
     assert running.http.put("/admin/mode", json={"mode": "off"}, headers=headers).status_code == 400
