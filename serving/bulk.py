@@ -25,8 +25,9 @@ class BulkItem(Body):
     allow_degraded: bool = True
 
 
+# The guard reads it before BentoML does, which would write a body that is wrong, questions and all, into its log.
 class BulkBody(Body):
-    """POST /bulk. The guard reads it first: BentoML would write a body that is wrong, questions and all, into its log."""
+    """POST /bulk."""
 
     items: list[BulkItem]
 

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from serving.bodies import AskBody, ChatBody
-from serving.bulk import BulkItem
+from serving.bulk import BulkBody
 from serving.routes import BreakerBody, ModeBody
 
 _TEXT = {"200": {"description": "done"}}
@@ -24,11 +24,10 @@ _ERRORS = {
 def document() -> dict[str, Any]:
     """OpenAPI 3.1."""
     names, definitions = models_json_schema(
-        [(model, "validation") for model in (ChatBody, AskBody, ModeBody, BreakerBody, BulkItem)],
+        [(model, "validation") for model in (ChatBody, AskBody, ModeBody, BreakerBody, BulkBody)],
         ref_template="#/components/schemas/{model}",
     )
     del names
-    bulk = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "items": _ref("BulkItem")}}}
     key: list[dict[str, list[str]]] = [{"key": []}, {}]
     return {
         "openapi": "3.1.0",
@@ -36,7 +35,7 @@ def document() -> dict[str, Any]:
         "paths": {
             "/v1/chat/completions": {"post": _answer("OpenAI's chat completions", _ref("ChatBody"), key)},
             "/ask": {"post": _answer("One question", _ref("AskBody"), key)},
-            "/bulk": {"post": _answer("Many questions; a result or an error an item", bulk, key)},
+            "/bulk": {"post": _answer("Many questions; a result or an error an item", _ref("BulkBody"), key)},
             "/v1/models": {"get": {"summary": "What can be asked", "responses": _TEXT}},
             "/info": {"get": {"summary": "What is served", "responses": _TEXT}},
             "/readyz": {"get": {"summary": "Whether something true can be answered", "responses": _responses("503")}},

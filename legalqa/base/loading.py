@@ -15,9 +15,10 @@ SHOWN = 5
 
 
 def check(folder: Path) -> None:
-    """Raise UserError when the checkpoint lacks weights that its config asks for, or has them in other shapes.
+    """Raise UserError when the checkpoint lacks weights that its config asks for, or has them in other shapes, or when the
+    model's attention can't be exchanged.
 
-    transformers itself only warns and goes on with random numbers in their place.
+    Of weights transformers itself only warns, and goes on with random numbers in their place.
     """
     try:
         with _quiet():
