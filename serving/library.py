@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,6 +25,7 @@ CANNED = (
     "咨询前可以先准备好：事情的经过和时间、涉及的合同或者单据、您希望得到的结果。"
 )
 PATIENCE_S = 0.04  # for a search by meaning, by who stands in for a model: the answer has to be there in a tenth of a second
+RETRY_S = 5.0  # after one that took longer nobody waits for the next; whether it has become quicker is tried so often
 DISCLAIMER = "以上内容仅供参考，不构成法律意见；具体案件请咨询执业律师。"
 AI_LABEL = "内容由人工智能生成"
 
@@ -51,6 +53,7 @@ class Library:
         self._by_words = knowledge.by_words() if knowledge else None
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="knowledge")
         self._quick_thread = ThreadPoolExecutor(1, thread_name_prefix="by words")
+        self._meaning_s, self._tried = 0.0, 0.0  # how long the last search by meaning took, when it was tried
 
     @classmethod
     def open(cls, folders: Iterable[Path], remote: Callable[[Path], Remote | None] = lambda _folder: None) -> "Library":
@@ -97,18 +100,23 @@ class Library:
     async def answer(self, question: str, hurried: bool = False) -> KnowledgeAnswer | None:
         """A quotation that answers; None when nothing near enough is known.
 
-        Found by words alone when the search by meaning takes too long, or for who is ``hurried``: a search by meaning takes the
-        cores from the answers that a model is writing.
+        Found by words alone when the search by meaning takes too long, or took too long lately, as it then only keeps the cores
+        busy; and for who is ``hurried``: it takes the cores from the answers that a model is writing.
         """
         if not self.knowledge or not self._by_words:
             return None
         # Begun in any case: after a search that takes too long there is no time left for another.
         by_words = self._quick_thread.submit(partial(self._by_words.answer, question))
-        if not hurried:
+        quick = self._meaning_s <= PATIENCE_S
+        if quick and not hurried:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE_S):
-                    return await self._in_thread(partial(self.knowledge.answer, question))
-        return await asyncio.wrap_future(by_words)
+                    return await self._in_thread(partial(self._by_meaning, self.knowledge, question))
+        found = await asyncio.wrap_future(by_words)
+        if not quick and not hurried and time.monotonic() - self._tried >= RETRY_S:
+            self._tried = time.monotonic()
+            self._threads.submit(self._by_meaning, self.knowledge, question)
+        return found
 
     def quotes(self, hits: Iterable[Hit]) -> list[Quote]:
         """Hits in the form of the service's answers."""
@@ -134,6 +142,13 @@ class Library:
             await self._remote.close()
         self._threads.shutdown(wait=False)
         self._quick_thread.shutdown(wait=False)
+
+    def _by_meaning(self, knowledge: Knowledge, question: str) -> KnowledgeAnswer | None:
+        self._tried = time.monotonic()
+        try:
+            return knowledge.answer(question)
+        finally:
+            self._meaning_s = time.monotonic() - self._tried
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """What ``work`` gives. Cancelled, it is not begun any more; what has begun goes on to its end."""

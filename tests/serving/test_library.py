@@ -12,7 +12,7 @@ from legalqa.records import Message
 from serving.agent import Agent
 from serving.answers import Ask, Began, Piece, Reason
 from serving.ladder import Ladder
-from serving.library import CANNED, PATIENCE_S, Library
+from serving.library import CANNED, PATIENCE_S, RETRY_S, Library
 from serving.switch import Switch
 from tests.serving.bundles import INTEREST, PROBATION, PROBATION_ANSWER, knowledge
 
@@ -63,6 +63,39 @@ async def test_who_stands_in_for_a_model_does_not_wait_for_meaning(tmp_path: Pat
     assert known and INTEREST in [hit.passage.title for hit in known.hits]
     assert await library.answer("rust", hurried=True) is None
     assert asked == [PROBATION]
+    await library.close()
+
+
+@pytest.mark.anyio
+async def test_nobody_waits_for_a_meaning_that_was_late_lately_and_it_is_tried_beside_the_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowledge().save(tmp_path / "knowledge")
+    library = Library.open([tmp_path / "knowledge"])
+    assert library.knowledge
+    asked: list[str] = []
+    takes_s, now = [2 * PATIENCE_S], [1000.0]
+
+    def by_meaning(question: str) -> KnowledgeAnswer:
+        asked.append(question)
+        now[0] += takes_s[0]
+        time.sleep(takes_s[0])
+        return KnowledgeAnswer("by meaning", "", 1.0, ())
+
+    monkeypatch.setattr(library.knowledge, "answer", by_meaning)
+    monkeypatch.setattr("serving.library.time.monotonic", lambda: now[0])
+
+    async def text(question: str) -> str | None:
+        found = await library.answer(question)
+        await library._in_thread(lambda: time.sleep(3 * PATIENCE_S))  # whatever was begun beside it has ended
+        return found and found.text
+
+    assert (await text(PROBATION), len(asked)) == (PROBATION_ANSWER, 1)
+    assert (await text(PROBATION), len(asked)) == (PROBATION_ANSWER, 1)
+    now[0] += RETRY_S
+    takes_s[0] = 0.0
+    assert (await text(PROBATION), len(asked)) == (PROBATION_ANSWER, 2)  # by words, though by now it would have been quick
+    assert (await text(PROBATION), len(asked)) == ("by meaning", 3)
     await library.close()
 
 
