@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/retrieval.py --train LeCoQA/train.json --test LeCoQA/test.json --consultations LawBench/3-8.json
 
 The past answers are those of LeCoQA's train part (with the articles that it names for each), and of --past. --fit learns the
-weights on the train part, leaving each question's own answer out, prints them and writes data/statutes/turn.npy.
+weights on the train part, leaving each question's own answer out, prints them and writes data/statutes/turn.npy and axis.npy.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from legalqa.knowledge.embedding import SIZE, Embedder
 from legalqa.knowledge.evidence import Evidence
 from legalqa.knowledge.retrieval import Knowledge
 from legalqa.knowledge.statutes import Statutes
-from legalqa.knowledge.vectors import TURN
+from legalqa.knowledge.vectors import AXIS, TURN
 from legalqa.params import load_params
 from legalqa.records import Conversation, Message, read_jsonl
 
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--consultations", type=Path, help="LawBench zero_shot/3-8.json")
     parser.add_argument("--past", type=Path, nargs="*", default=[], help="further past answers, conversations as JSONL")
     parser.add_argument("--words-only", action="store_true", help="without the embedding model")
-    parser.add_argument("--fit", action="store_true", help="learn weights and turn on the train part")
+    parser.add_argument("--fit", action="store_true", help="learn weights, turn and axis on the train part")
     options = parser.parse_args()
 
     params = load_params().knowledge
@@ -118,7 +118,7 @@ def main() -> None:
         said = passages.of_conversations(answers, statutes)
         law = [passages.of_article(article) for article in statutes.in_force()]
         unturned = Evidence.build(statutes.in_force(), said, embedder, turn=np.eye(SIZE, dtype=np.float32))
-        fit(unturned, law + said, train, own_questions(), TURN)
+        fit(unturned, law + said, train, own_questions(), TURN, AXIS)
         return
     knowledge = Knowledge.build(statutes, answers, params.threshold, params.near, embedder)
     figures: dict[str, Any] = {"meaning": embedder is not None, "past_answers": len(answers)}

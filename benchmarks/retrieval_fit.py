@@ -1,5 +1,5 @@
-"""What legalqa/knowledge/ranking.py and data/statutes/turn.npy hold, learnt on questions whose articles are known, each without
-its own past answer.
+"""What legalqa/knowledge/ranking.py and data/statutes/turn.npy and axis.npy hold, learnt on questions whose articles are known,
+each without its own past answer, and on questions of law and of other things.
 
 The articles of a question compete with the best of the others; the weights and the turn of the question's vector are those
 under which its own come first (softmax over the list), with a penalty on their squares: a convex problem, so the same data
@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from tqdm import tqdm
 
 from legalqa.files import written_aside
@@ -23,6 +25,7 @@ from legalqa.records import Conversation
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 _CANDIDATES = 60  # articles that compete for a question
 _FOUND = 120  # an article that comes out worse than this teaches nothing
@@ -32,6 +35,7 @@ _PULL, _PULL_TURN = 1e-2, 1e-2  # keep the weights, and the turn, small; chosen 
 _STEPS = 60
 _STRETCH = 8.0  # brings the turn's numbers to the size of the weights
 _SLOPE_PULL = 1e-3
+_AXIS_FREEDOM = 75.0  # scikit-learn's C; from a third to three times as much the rates stay within a question of 216
 # Set by hand: on consultations nothing was learnt from, the best articles then score on average what share of them is right.
 _ARTICLE_CONSTANT = -9.0
 
@@ -53,9 +57,10 @@ def fit(
     passages: Sequence[Passage],
     train: Sequence[tuple[Conversation, frozenset[tuple[str, str]]]],
     questions: Sequence[Sequence[str]],
-    turn_file: Path | None,
+    turn_file: Path,
+    axis_file: Path,
 ) -> None:
-    """Print the three tuples of ``ranking.Weights`` and write ``turn_file`` [384, 384].
+    """Print the three tuples of ``ranking.Weights``; with meaning, write ``turn_file`` [384, 384] and ``axis_file`` [384].
 
     ``evidence`` must not turn questions yet. ``passages`` are those of ``evidence``, articles first, then the answers of
     ``train`` in their order. ``questions`` are (legal or other, question). A past answer counts as right when it cites a wanted
@@ -87,12 +92,42 @@ def fit(
     weights, turn = rank(lists)
     _show("article", [*weights, _ARTICLE_CONSTANT])
     _show("answer", evidence.weights.answer)
-    law = [(evidence.features(question).law.T, np.array([kind == "legal"])) for kind, question in questions]
-    _show("law", _logistic(law, balanced=True))
-    if turn_file and evidence.meaning:
-        whole = np.eye(len(turn)) + turn / weights[4]  # the fifth weight is that of the article's meaning
-        with written_aside(turn_file) as aside, aside.open("wb") as file:
-            np.save(file, whole.astype(np.float16))
+    legal = np.array([kind == "legal" for kind, _ in questions])
+    nearest, _, of_words = np.concatenate([evidence.features(question).law for _, question in questions], axis=1)
+    if not evidence.meaning:
+        of_words, constant = _logistic([(of_words[:, None], legal)], balanced=True)
+        _show("law", [0.0, 0.0, of_words, constant])
+        return
+    embedder = evidence.meaning.embedder
+    axis, along = axis_of_law(
+        embedder.questions([question for _, question in questions]),
+        legal,
+        embedder.questions([question for _, question, _ in known]),
+    )
+    of_nearest, of_axis, constant = _logistic([(np.stack([nearest, along], axis=1), legal)], balanced=True)
+    _show("law", [of_nearest, of_axis, 0.0, constant])
+    whole = np.eye(len(turn)) + turn / weights[4]  # the fifth weight is that of the article's meaning
+    for path, numbers in ((turn_file, whole.astype(np.float16)), (axis_file, axis)):
+        with written_aside(path) as aside, aside.open("wb") as file:
+            np.save(file, numbers)
+
+
+def axis_of_law(vectors: Floats, legal: Bools, more_legal: Floats) -> tuple[Floats, Floats]:
+    """The direction [d] in which the ``legal`` ones of ``vectors`` [q, d] and ``more_legal`` ones [r, d] differ from the
+    others, and the places [q] of ``vectors`` on it, each found without its own fold of ten.
+    """
+
+    def learn(chosen: Places) -> Floats:
+        known = np.concatenate([vectors[chosen], more_legal])
+        right = np.concatenate([legal[chosen], np.ones(len(more_legal), dtype=bool)])
+        model = LogisticRegression(C=_AXIS_FREEDOM, class_weight="balanced", max_iter=3000).fit(known, right)
+        learnt: Floats = model.coef_[0].astype(np.float32)
+        return learnt
+
+    places = np.zeros(len(vectors), dtype=np.float32)
+    for rest, fold in StratifiedKFold(10, shuffle=True, random_state=0).split(vectors, legal):
+        places[fold] = vectors[fold] @ learn(rest)
+    return learn(np.arange(len(vectors))), places
 
 
 def rank(lists: Lists) -> tuple[Floats, Floats]:
@@ -119,7 +154,7 @@ def rank(lists: Lists) -> tuple[Floats, Floats]:
     return (best[:count] / spread).astype(np.float32), (_STRETCH * best[count:].reshape(size, size)).astype(np.float32)
 
 
-def _compete(features: Floats, wanted: Sequence[int]) -> tuple[Places, np.ndarray[Any, np.dtype[np.bool_]]]:
+def _compete(features: Floats, wanted: Sequence[int]) -> tuple[Places, Bools]:
     """Places of the ``_CANDIDATES`` articles that compete, wanted ones first, and which are wanted."""
     order = np.argsort(-(np.array(_FIRST_GUESS, dtype=np.float32) @ features[: len(_FIRST_GUESS)]), kind="stable")[:_FOUND]
     right = np.isin(order, wanted)

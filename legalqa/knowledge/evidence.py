@@ -22,31 +22,42 @@ from legalqa.knowledge.statutes import Article
 
 # A past answer is found by its question first, by its own words second.
 QUESTION, REPLY = 0.75, 0.25
+# The same question asked twice shares 0.6 to 0.8 of its words' weight with itself, one of another kind 0.1.
+ASKED_BEFORE = 0.6
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """Vectors of articles and of past questions. ``centre``: the mean vector of questions; ``turn``: towards the law."""
+    """Vectors of articles and of past questions. ``centre``: the mean vector of questions; ``turn``: towards the law; ``axis``:
+    from other questions to those of law.
+    """
 
     embedder: Embedder
     centre: Vector
     turn: Vector
+    axis: Vector
     articles: MeaningIndex
     questions: MeaningIndex
 
 
 @dataclass(frozen=True)
 class Features:
-    """Not weighed yet, in the order of ``ranking.Weights``: of articles [9, n], past answers [2, m], the question [3, 1]."""
+    """Not weighed yet, in the order of ``ranking.Weights``: of articles [9, n], past answers [2, m], the question [3, 1].
+
+    ``asked``: the share of the question's words that the past question with most of them has.
+    """
 
     article: Vector
     answer: Vector
     law: Vector
+    asked: float
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Probabilities: that each article bears on the question, that each past answer is worth quoting, that it is one of law."""
+    """Probabilities: that each article bears on the question, that each past answer is worth quoting, that it is one of law (or
+    was answered before, whatever it is about).
+    """
 
     articles: Vector
     answers: Vector
@@ -82,11 +93,11 @@ class Evidence:
         meaning = None
         if embedder:
             centre = vectors.centre_of_questions()
-            turn = vectors.turn_of_questions() if turn is None else turn
+            turn, axis = vectors.turn_of_questions() if turn is None else turn, vectors.axis_of_law()
             asked = vectors.of_questions([answer.title for answer in answers], embedder)
             stored = vectors.of_articles(articles, embedder)
             towards_law = MeaningIndex(stored, centre, turn=turn)
-            meaning = Meaning(embedder, centre, turn, towards_law, MeaningIndex(asked, centre, centre))
+            meaning = Meaning(embedder, centre, turn, axis, towards_law, MeaningIndex(asked, centre, centre))
         return cls(articles, answers, terms, meaning)
 
     def by_words(self) -> "Evidence":
@@ -101,24 +112,25 @@ class Evidence:
         return Scores(
             probabilities(self.weights.article, found.article),
             probabilities(self.weights.quoted, found.answer),
-            float(probabilities(self.weights.law, found.law)[0]),
+            1.0 if found.asked >= ASKED_BEFORE else float(probabilities(self.weights.law, found.law)[0]),
         )
 
     def features(self, question: str, but: int | None = None) -> Features:
         """What speaks for each passage. ``but`` leaves one past answer out (for fitting)."""
         terms = words.terms(question)
         past_words, past_meaning = np.zeros((2, 0), dtype=np.float32)
+        asked = 0.0
         if "questions" in self._terms:
-            past_words = QUESTION * self._terms["questions"].shares(terms) + REPLY * self._terms["replies"].shares(terms)
+            same = self._terms["questions"].shares(terms)
+            asked = float(same.max(initial=0))
+            past_words = QUESTION * same + REPLY * self._terms["replies"].shares(terms)
             past_meaning = np.zeros_like(past_words)
-        meaning, nearest = np.zeros(self._size, dtype=np.float32), 0.0
+        meaning, nearest, along = np.zeros(self._size, dtype=np.float32), 0.0, 0.0
         if self.meaning:
             vector = self.meaning.embedder.questions([question])[0]
-            meaning, bare = self.meaning.articles.nearness(vector)
-            past_meaning, bare_past = self.meaning.questions.nearness(vector)
-            if but is not None:
-                bare_past[but] = 0
-            nearest = float(max(bare.max(initial=0), bare_past.max(initial=0)))
+            meaning, nearest = self.meaning.articles.nearness(vector), self.meaning.articles.nearest(vector)
+            past_meaning = self.meaning.questions.nearness(vector)
+            along = float(vector @ self.meaning.axis)
         if but is not None:
             past_words[but] = past_meaning[but] = 0
         shares, widened = self._terms["articles"].widened(terms, expansion(question))
@@ -126,9 +138,9 @@ class Evidence:
         own = np.stack([shares, widened, *map(self._precedents.articles, answer), meaning])
         around = np.concatenate([self._precedents.chapters_and_laws(probabilities(self.weights.answer, answer)), self._tiers])
         around = around * (own.max(axis=0) > 0)  # alone it says nothing of the one article
-        best_words = max((shares + widened).max(initial=0), past_words.max(initial=0))
-        law = np.array([[nearest], [best_words], [best_words * len(set(terms)) ** 0.5]], dtype=np.float32)
-        return Features(np.concatenate([own, around]), answer, law)
+        best_words = (shares + widened).max(initial=0) * len(set(terms)) ** 0.5
+        law = np.array([[nearest], [along], [best_words]], dtype=np.float32)
+        return Features(np.concatenate([own, around]), answer, law, asked)
 
     def save(self, folder: Path) -> None:
         """Write the indexes into ``folder``."""
@@ -137,6 +149,7 @@ class Evidence:
         if self.meaning:
             np.save(folder / "centre.npy", self.meaning.centre)
             np.save(folder / "turn.npy", self.meaning.turn)
+            np.save(folder / "axis.npy", self.meaning.axis)
             self.meaning.articles.save(folder / "articles.npy")
             self.meaning.questions.save(folder / "questions.npy")
 
@@ -151,6 +164,8 @@ class Evidence:
         if embedder:
             centre: Vector = np.load(folder / "centre.npy")
             turn: Vector = np.load(folder / "turn.npy")
+            axis: Vector = np.load(folder / "axis.npy")
             stored = MeaningIndex.load(folder / "articles.npy", centre, turn=turn)
-            meaning = Meaning(embedder, centre, turn, stored, MeaningIndex.load(folder / "questions.npy", centre, centre))
+            past = MeaningIndex.load(folder / "questions.npy", centre, centre)
+            meaning = Meaning(embedder, centre, turn, axis, stored, past)
         return cls(articles, answers, terms, meaning)

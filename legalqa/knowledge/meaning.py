@@ -1,7 +1,7 @@
 """Passages by meaning: their vectors, a byte a number, compared with a question's vector by the cosine.
 
 The vectors of this model all point one way (any two texts have a cosine near 0.8), so the mean of each side is taken off first:
-that ranks better, on every question set tried. The bare cosine tells better whether a question is about law at all.
+that ranks better, on every question set tried. The bare cosine of the nearest one tells better whether a question is about law.
 
 People ask in other words than statutes use, and by more than the mean: a matrix learnt on questions and the articles that
 answer them (``vectors.turn_of_questions``) turns a question's vector towards the law.
@@ -43,17 +43,20 @@ class MeaningIndex:
         # Of (p - told) without a second matrix.
         self._length = np.sqrt(np.maximum(1 - 2 * self._vectors @ self._told + self._told @ self._told, 1e-9))
 
-    def nearness(self, question: Vector) -> tuple[Vector, Vector]:
+    def nearness(self, question: Vector) -> Vector:
         """Of each passage to a question's unit vector: the cosine of both centred, the question turned (not cut to length 1
-        again, so beyond -1 to 1 where the turn stretches it); and the bare cosine.
+        again, so beyond -1 to 1 where the turn stretches it).
         """
         towards = self.towards(question)
         if self._turn is not None:
             towards = towards @ self._turn
         # einsum stays on this thread. BLAS would wait for a second one that the embedding model's threads keep busy.
         centred: Vector = (np.einsum("nd,d->n", self._vectors, towards) - self._told @ towards) / self._length
-        bare: Vector = np.einsum("nd,d->n", self._vectors, question)
-        return centred, bare
+        return centred
+
+    def nearest(self, question: Vector) -> float:
+        """The bare cosine of the passage nearest to a question's unit vector; 0 without passages."""
+        return float(np.einsum("nd,d->n", self._vectors, question).max(initial=0))
 
     def towards(self, question: Vector) -> Vector:
         """A question's centred unit vector, not turned."""

@@ -1,7 +1,7 @@
 """From what speaks for a passage to probabilities: weights learnt by ``benchmarks/retrieval.py --fit``.
 
 Those of articles and past answers on the train part of LeCoQA (oneal2000/LeCoQA, MIT: 1,097 questions with articles in force
-that answer them; never on its test part), those of the question itself on 216 questions of law and of other things written for
+that answer them; never on its test part), those of the question itself on 316 questions of law and of other things written for
 this project. Two sets: with vectors of meaning, and for words alone.
 
 ``quoted`` is ``answer`` for words alone, and set by hand with meaning: with the learnt ``answer`` in its place two of three
@@ -22,8 +22,10 @@ class Weights:
     questions near in words and near in meaning whose answers cite it, its own meaning, past answers that cite its chapter, its
     law, a law that is asked about every day, every day or often. ``answer``: of a past question's and its answer's words, the
     past question's meaning, as to whether it cites the right law; ``quoted``: of the same, as to whether it is worth quoting
-    beside articles. ``law``: of the nearest meaning in the whole collection, the best words' share of the question, and that
-    share times the root of the question's length, as of a long question no passage shares much. Each ends with a constant.
+    beside articles. ``law``: of the nearest article's meaning, the place on the axis of law, and the best share of the
+    question's words that an article has, times the root of the question's length, as of a long question no article shares
+    much. None rests on past answers: the more of them there are, the nearer the nearest one is to anything. Each ends with a
+    constant.
     """
 
     article: tuple[float, float, float, float, float, float, float, float, float, float]
@@ -36,13 +38,13 @@ WITH_MEANING = Weights(
     article=(12.76, 4.41, 3.17, 0.0, 9.64, 1.54, 1.32, 0.56, 1.54, -9.0),
     answer=(1.81, 6.01, -5.21),
     quoted=(8.0, 4.0, -6.4),
-    law=(152.98, 9.42, 1.92, -139.03),
+    law=(86.29, 0.87, 0.0, -78.05),
 )
 WORDS_ONLY = Weights(
     article=(21.26, 2.71, 4.71, 0.0, 0.0, 3.05, 2.43, 0.33, 1.75, -9.0),
     answer=(11.05, 0.0, -3.97),
     quoted=(11.05, 0.0, -3.97),
-    law=(0.0, 0.0, 7.76, -3.76),
+    law=(0.0, 0.0, 5.42, -2.3),
 )
 
 

@@ -7,6 +7,7 @@ from legalqa.knowledge.embedding import Embedder
 from legalqa.knowledge.evidence import Evidence
 from legalqa.knowledge.passages import of_conversations
 from legalqa.knowledge.retrieval import Knowledge
+from legalqa.records import Conversation, Message
 from tests.legalqa.knowledge.test_retrieval import PAST, STATUTES
 
 ARTICLES = STATUTES.in_force()
@@ -94,7 +95,22 @@ def test_a_model_that_is_open_already_is_not_opened_again(
 def test_a_long_question_needs_a_smaller_share_of_words_but_a_repeated_one_does_not_become_long() -> None:
     evidence = Evidence.build(ARTICLES, [], None)
     short, long = "欠工资怎么样？", "今年三月进的厂，一直上夜班，家里老人生病要用钱，欠工资怎么样？"
-    share, long_share = (evidence.features(question).law[1, 0] for question in (short, long))
+    share, long_share = (evidence.features(question).article[:2].sum(axis=0).max() for question in (short, long))
     speaks, long_speaks = (evidence.features(question).law[2, 0] for question in (short, long))
     assert share / 5 < long_share < share / 4 and long_speaks > speaks / 2.5
     assert evidence.scores("\n".join([short] * 20)).law == pytest.approx(evidence.scores(short).law, abs=1e-6)
+
+
+def test_whether_it_is_law_does_not_depend_on_how_many_answers_there_are(embedder: Embedder) -> None:
+    for meaning in (embedder, None):
+        few, many = (Evidence.build(ARTICLES, ANSWERS * times, meaning) for times in (1, 30))
+        for question in ("公司拖欠工资怎么办，子女抚养", "租的房子朝北，冬天特别冷，有什么取暖的办法？"):
+            assert np.array_equal(few.features(question).law, many.features(question).law)
+
+
+def test_what_was_answered_before_is_found_whatever_it_is_about() -> None:
+    question = "猫半夜总是叫，要不要换猫粮？"
+    turns = [Message(role="user", content=question), Message(role="assistant", content="先带它去宠物医院检查。")]
+    for past, found in (([], []), ([Conversation(conversations=turns)], [question])):
+        knowledge = Knowledge.build(STATUTES, past, threshold=0.5)
+        assert [hit.passage.title for hit in knowledge.search(question)] == found
