@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from serving import routes
+from serving.bodies import BadRequestError
 from serving.gateway import Configuration, Gateway
 from serving.openapi import document
 
@@ -42,6 +43,12 @@ async def openapi_document(_: Request) -> Response:
     return JSONResponse(document())
 
 
+async def bad_request(_: Request, error: Exception) -> Response:
+    """What a route could not make sense of."""
+    assert isinstance(error, BadRequestError)
+    return error.response()
+
+
 def create_app(configured: Configuration) -> Starlette:
     """The routes; the gateway itself is put together when the service starts."""
 
@@ -56,6 +63,7 @@ def create_app(configured: Configuration) -> Starlette:
 
     return Starlette(
         lifespan=running,
+        exception_handlers={BadRequestError: bad_request},
         routes=[
             Route("/", page),
             Route("/web/{name}", page_file),

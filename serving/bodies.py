@@ -5,6 +5,7 @@ import time
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from starlette.responses import JSONResponse
 
 from legalqa.data.cleaning import clean
 from legalqa.params import ServeParams
@@ -12,6 +13,7 @@ from legalqa.problems import UserError
 from legalqa.prompt import Prompt
 from legalqa.records import Message
 from serving.answers import RESERVE_S, Ask, Use
+from serving.errors import error_response
 
 CLEANING = ("html", "control", "full_width", "whitespace")  # the rules of the training data that suit a question
 MAX_MESSAGES = 64
@@ -21,11 +23,15 @@ Text = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS)]
 
 
 class BadRequestError(Exception):
-    """A body that can't be answered: status, code, message and the parameter at fault."""
+    """A request that can't be answered: status, code, message and the parameter at fault."""
 
     def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.status, self.code, self.param = status, code, param
+
+    def response(self) -> JSONResponse:
+        """What the client gets."""
+        return error_response(self.status, self.code, str(self), self.param)
 
 
 class Body(BaseModel):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from opentelemetry import trace
 
 from serving.answers import Ask, Began, Ended, Event, Piece, RefusedError
+from serving.bodies import BadRequestError
 from serving.gateway import Gateway
 from serving.keys import Client
 from serving.limits import Verdict
@@ -44,11 +45,17 @@ class Exchange:
         self.began: Began | None = None
 
     async def begin(self) -> Began:
-        """Reserve the tokens and wait until somebody begins to answer. Raises TokensSpentError or RefusedError."""
+        """Reserve the tokens and wait until somebody begins to answer.
+
+        Raises TokensSpentError, BadRequestError where a minute's tokens would never do, or RefusedError.
+        """
         most = self._ask.prompt_tokens + self._ask.max_new_tokens
         verdict = await self._gateway.limits.reserve(self._client.name, most, self._tokens_per_minute)
         if not verdict.allowed:
             self._gateway.telemetry.limited("tokens")
+            if most > verdict.limit:
+                message = f"question and answer may take {most} tokens, {verdict.limit} a minute are allowed"
+                raise BadRequestError(400, "too_many_tokens", message, "max_tokens")
             raise TokensSpentError(verdict)
         self._reserved = most
         self._events = self._gateway.ladder.answer(self._ask)

@@ -110,7 +110,9 @@ class Gateway:
     @property
     def problems(self) -> list[str]:
         """What is missing or damaged, in words for the operator."""
-        return list(dict.fromkeys(text for text in (self.problem, self.library.problem, self.engine.status.problem) if text))
+        texts = [self.problem, self.library.problem, self.engine.status.problem, self.switch.problem]
+        texts += [self.keys.problem] if self.keys else []
+        return list(dict.fromkeys(text for text in texts if text))
 
     @property
     def can_answer(self) -> bool:

@@ -133,7 +133,7 @@ class Guard:
                 try:
                     over = await self._bulk_share(gateway, client, parsed(body, BulkBody))
                 except BadRequestError as error:
-                    await error_response(error.status, error.code, str(error), error.param)(scope, receive, send)
+                    await error.response()(scope, receive, send)
                     return
                 if over:
                     extra.update(over.headers())

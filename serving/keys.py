@@ -48,13 +48,20 @@ class Client:
 
 
 class Keys:
-    """The file's keys; read again when it changes. A file that has become unreadable changes nothing but the log."""
+    """The file's keys; read again when it changes. One that has become unreadable changes nothing, and ``problem`` says so."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._problem = ""
         self._stamp = 0
         self._keys: dict[str, Key] = {}
         self._read()
+
+    @property
+    def problem(self) -> str:
+        """Why a change of the file has no effect; "" when there is none. Nothing of the file's content."""
+        self._refresh()
+        return self._problem
 
     def find(self, token: str) -> Key | None:
         """The key that ``token`` is, in time that tells nothing about a wrong one; None for no key."""
@@ -69,8 +76,11 @@ class Keys:
         try:
             if self._path.stat().st_mtime_ns != self._stamp:
                 self._read()
+            self._problem = ""
         except (OSError, UserError) as error:
-            log.error("keys stay as they were: %s", error)
+            if not self._problem:
+                log.error("keys stay as they were: %s", error)
+            self._problem = f"{self._path} can't be read, keys stay as they were; the log says more"
 
     def _read(self) -> None:
         self._keys = {key.id: key for key in read(self._path)}

@@ -1,6 +1,7 @@
 """The public API: OpenAI's chat completions, /ask, what is served, health, metrics, the switch."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Literal, TypeVar
@@ -56,13 +57,10 @@ class Streamed(StreamingResponse):
 async def chat(request: Request) -> Response:
     """POST /v1/chat/completions."""
     gateway = _gateway(request)
-    try:
-        body = await _body(request, ChatBody)
-        if body.model not in _models(gateway):
-            raise BadRequestError(404, "model_not_found", f"no model {body.model!r}; /v1/models lists what there is", "model")
-        ask = chat_ask(body, gateway.params, gateway.prompt, _defaults(gateway), _timeout_s(request), _request_id(request))
-    except BadRequestError as error:
-        return error_response(error.status, error.code, str(error), error.param)
+    body = await _body(request, ChatBody)
+    if body.model not in _models(gateway):
+        raise BadRequestError(404, "model_not_found", f"no model {body.model!r}; /v1/models lists what there is", "model")
+    ask = chat_ask(body, gateway.params, gateway.prompt, _defaults(gateway), _timeout_s(request), _request_id(request))
     fingerprint = str(gateway.info.get("version", ""))
 
     async def whole(exchange: Exchange) -> Response:
@@ -91,11 +89,8 @@ async def chat(request: Request) -> Response:
 async def ask(request: Request) -> Response:
     """POST /ask."""
     gateway = _gateway(request)
-    try:
-        body = await _body(request, AskBody)
-        ask = question_ask(body, gateway.params, gateway.prompt, _defaults(gateway), _timeout_s(request), _request_id(request))
-    except BadRequestError as error:
-        return error_response(error.status, error.code, str(error), error.param)
+    body = await _body(request, AskBody)
+    ask = question_ask(body, gateway.params, gateway.prompt, _defaults(gateway), _timeout_s(request), _request_id(request))
 
     async def whole(exchange: Exchange) -> Response:
         answer = await exchange.whole()
@@ -152,10 +147,7 @@ async def get_mode(request: Request) -> Response:
 async def put_mode(request: Request) -> Response:
     """PUT /admin/mode."""
     switch = _gateway(request).switch
-    try:
-        body = await _body(request, ModeBody)
-    except BadRequestError as error:
-        return error_response(error.status, error.code, str(error), error.param)
+    body = await _body(request, ModeBody)
     client: Client = request.state.client
     switch.set(body.mode, body.ttl_s, client.name, body.reason)
     return _mode(switch)
@@ -164,10 +156,7 @@ async def put_mode(request: Request) -> Response:
 async def put_breaker(request: Request) -> Response:
     """PUT /admin/breaker."""
     breaker = _gateway(request).model.breaker
-    try:
-        breaker.force((await _body(request, BreakerBody)).state)
-    except BadRequestError as error:
-        return error_response(error.status, error.code, str(error), error.param)
+    breaker.force((await _body(request, BreakerBody)).state)
     return JSONResponse({"breaker": breaker.state})
 
 
@@ -244,8 +233,13 @@ def _defaults(gateway: Gateway) -> dict[str, Any]:
 
 
 def _timeout_s(request: Request) -> float:
-    given = request.headers.get("x-request-timeout-ms", "")
-    return max(int(given), 100) / 1000 if given.isascii() and given.isdigit() and len(given) < 10 else float("inf")
+    given = request.headers.get("x-request-timeout-ms")
+    if given is None:
+        return float("inf")
+    if not re.fullmatch("[0-9]{1,9}", given):
+        message = f"X-Request-Timeout-Ms is {given[:40]!r}; expected whole milliseconds, such as 2000"
+        raise BadRequestError(400, "invalid_timeout", message, "X-Request-Timeout-Ms")
+    return max(int(given), 100) / 1000
 
 
 def _request_id(request: Request) -> str:

@@ -16,13 +16,14 @@ class Switch:
     """The mode now. The file is looked at on every question, so it works when nothing else does any more.
 
     The file holds one word, or JSON {"mode": word, "reason": text}; missing or empty means that it says nothing. A word that is
-    no mode is reported once and changes nothing.
+    no mode changes nothing; ``problem`` says so until there is a better one.
     """
 
     def __init__(self, environment: Mode = "auto", file: Path | None = None, audit_log: Path | None = None) -> None:
         self._environment = environment
         self._file = file
         self._audit_log = audit_log
+        self.problem = ""
         self._stamp: tuple[int, int] | None = None
         self._from_file: Mode | None = None
         self._from_admin: tuple[Mode, float] | None = None
@@ -64,20 +65,28 @@ class Switch:
                 return
             text = self._file.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
+            self.problem = ""
             if self._stamp is not None:
                 self._stamp, self._from_file = None, None
                 self._audit("file", "removed", actor="file")
             return
         except (OSError, UnicodeDecodeError) as error:
-            log.warning("switch file %s can't be read: %s", self._file, error)
+            self._nothing_changed(f"can't be read: {error}")
             return
         self._stamp = stamp
         mode, reason = _parse(text)
         if text and mode not in MODES:
-            log.warning("switch file %s says %.40r; expected one of %s; nothing changed", self._file, mode, ", ".join(MODES))
+            self._nothing_changed(f"says {mode[:40]!r}; expected one of {', '.join(MODES)}")
             return
+        self.problem = ""
         self._from_file = mode if text else None  # type: ignore[assignment]
         self._audit("file", mode or "empty", actor="file", reason=reason)
+
+    def _nothing_changed(self, why: str) -> None:
+        problem = f"switch file {self._file} {why}; nothing changed"
+        if problem != self.problem:
+            log.warning("%s", problem)
+        self.problem = problem
 
     def _audit(self, origin: str, change: str, actor: str, reason: str = "", ttl_s: float | None = None) -> None:
         entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "origin": origin, "mode": change, "actor": actor}

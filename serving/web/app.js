@@ -12,6 +12,11 @@ const TEXTS = {
       operator: "管理员设置", no_model: "没有模型", loading: "模型正在加载", unavailable: "模型暂不可用", slow: "模型变慢", error: "模型出错",
       breaker_open: "模型暂停使用", overload: "当前提问较多", deadline: "模型来不及回答",
     },
+    errors: {
+      context_length_exceeded: "对话太长，请点“新对话”，或缩短问题。", body_too_large: "对话太长，请点“新对话”，或缩短问题。", body_timeout: "网络太慢，问题没有送达，请重试。",
+      empty_content: "问题里没有可读的文字。", too_many_tokens: "对话太长，超出每分钟的额度，请点“新对话”。", model_failed: "回答中断了，请重试。",
+      draining: "服务正在更新，请稍后再试。", invalid_api_key: "密钥无效。", insufficient_scope: "这个密钥不能用来提问。",
+    },
     valid: "现行有效", repealed: "已废止", unknown: "未查到该条文", ready: "模型就绪", without: "模型未就绪，由知识库回答",
     stopped: "已停止", cut: "时间到，回答未写完。", long: "到了长度上限，回答未写完。", asked: "问：", offline: "连接不上服务器，请稍后再试。", limited: "提问太频繁，请稍后再试。", source: "来源",
   },
@@ -25,6 +30,7 @@ const TEXTS = {
       operator: "set by the operator", no_model: "no model", loading: "the model is loading", unavailable: "the model is unavailable", slow: "the model has slowed down", error: "the model failed",
       breaker_open: "the model is paused", overload: "many questions right now", deadline: "the model would be too late",
     },
+    errors: {}, // the server's own words are English
     valid: "In force", repealed: "Repealed", unknown: "No such article found", ready: "Model ready", without: "Model not ready; answers come from the knowledge base",
     stopped: "Stopped", cut: "Out of time; the answer is cut.", long: "The answer reached its greatest length and is cut.", asked: "Q: ", offline: "The server can't be reached; try again later.", limited: "Too many questions; try again later.", source: "Source",
   },
@@ -116,6 +122,10 @@ function fail(card, message) {
   card.querySelector(".small").textContent = message;
 }
 
+function told({ code, message }) {
+  return texts.errors[code] ?? texts.reasons[code] ?? message;
+}
+
 async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -166,10 +176,10 @@ async function ask(question) {
     if (response.status === 401 && (await askKey())) response = await request(running.signal);
     if (!response.ok) {
       const { error } = await response.json();
-      failure = response.status === 429 ? texts.limited : error.message;
+      failure = response.status === 429 ? texts.limited : told(error);
     } else {
       for await (const event of events(response)) {
-        if (event.error) { failure = event.error.message; break; }
+        if (event.error) { failure = told(event.error); break; }
         if (event.legalqa) { badge(card, event.legalqa); sources(card, event.legalqa); finish(card, event); }
         text.textContent += event.choices?.[0]?.delta?.content ?? "";
       }

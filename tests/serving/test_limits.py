@@ -95,9 +95,13 @@ def test_over_http(start: Start) -> None:
 def test_tokens_over_http(start: Start) -> None:
     running = start(params=(("tokens_per_minute: 60000", "tokens_per_minute: 300"),))
     assert running.ask(max_tokens=100).status_code == 200
-    response = running.ask(max_tokens=1000)
+    response = running.ask(max_tokens=250)
     assert response.status_code == 429
     assert "X-RateLimit-Limit-Tokens" in response.headers
+    for stream in (False, True):
+        never = running.ask(max_tokens=1000, stream=stream)
+        assert (never.status_code, never.json()["error"]["code"]) == (400, "too_many_tokens")
+        assert "300 a minute" in never.json()["error"]["message"]
     escaped = b'{"items": [' + b",".join([b'{"\\u0071uestion": "x", "max_tokens": 20}'] * 14) + b"]}"
     assert running.http.post("/bulk", content=escaped).status_code == 429  # 280 of 300 in a minute, some of which are spent
     never = running.http.post("/bulk", json={"items": [{"question": "x", "max_tokens": 20}] * 16})
@@ -145,6 +149,8 @@ def test_keys(start: Start, tmp_path: Path) -> None:
     assert status(late) == 200
     file.write_text("{", encoding="utf-8")
     assert status(asking) == 200  # a damaged file changes nothing
+    (problem,) = running.http.get("/readyz").json()["problems"]
+    assert str(file) in problem and "keys stay as they were" in problem
 
 
 def test_a_damaged_key_file_is_named(tmp_path: Path) -> None:

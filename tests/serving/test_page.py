@@ -167,7 +167,10 @@ def test_a_stream_can_be_stopped_and_a_broken_one_says_so(opened: tuple[Page, Ru
     page.script("document.getElementById('question').focus()")
     ask(page, "押金？")
     assert said(page)(".badge") == "未能回答"
-    assert said(page)(".text") == "倀倁倂"
+    assert (said(page)(".text"), said(page)(".small")) == ("倀倁倂", "回答中断了，请重试。")
+    running.service.gateway.switch.set("drain", 60, "test", "")
+    ask(page, "押金？")
+    assert said(page)(".small") == "服务正在更新，请稍后再试。"
 
 
 def test_every_reason_has_words_in_both_languages() -> None:

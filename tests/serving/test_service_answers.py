@@ -160,6 +160,9 @@ def test_short_deadline_is_kept(start: Start) -> None:
     assert time.monotonic() - began < ServeParams().first_token_s / 2
     assert response.json()["reason"] == "deadline"
     assert response.json()["source"] == "knowledge"
+    for wrong in ("2s", "-5", "", "1e3", "9" * 12):
+        response = running.http.post("/ask", json={"question": PROBATION}, headers={"X-Request-Timeout-Ms": wrong})
+        assert (response.status_code, response.json()["error"]["param"]) == (400, "X-Request-Timeout-Ms")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ def test_a_file_that_says_nothing_sensible_changes_nothing(tmp_path: Path, conte
     switch = Switch("auto", file)
     assert switch.mode == "canned_only"
     file.write_bytes(content)
-    assert switch.mode == "canned_only"
+    assert (switch.mode, "nothing changed" in switch.problem) == ("canned_only", True)
+    file.write_text("auto", encoding="utf-8")
+    assert (switch.mode, switch.problem) == ("auto", "")
 
 
 def test_each_mode_over_http(start: Start, tmp_path: Path) -> None:
@@ -103,8 +105,12 @@ def test_readiness_says_who_answers(start: Start, tmp_path: Path) -> None:
     running = start(switch=tmp_path / "switch")
     ready = running.http.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "mode": "auto", "model": "ready", "problems": []})
+    (tmp_path / "switch").write_text("on", encoding="utf-8")
+    ready = running.http.get("/readyz")
+    assert ready.status_code == 200 and "says 'on'; expected one of auto" in ready.json()["problems"][0]
     (tmp_path / "switch").write_text("drain", encoding="utf-8")
-    assert running.http.get("/readyz").status_code == 503
+    ready = running.http.get("/readyz")
+    assert (ready.status_code, ready.json()["problems"]) == (503, [])
 
 
 def test_it_works_when_the_audit_log_does_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
