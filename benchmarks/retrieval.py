@@ -3,10 +3,12 @@
     .venv/bin/python benchmarks/retrieval.py --train LeCoQA/train.json --test LeCoQA/test.json --consultations LawBench/3-8.json
 
 The past answers are those of LeCoQA's train part (with the articles that it names for each), and of --past. --fit learns the
-weights on the train part, leaving each question's own answer out, prints them and writes data/statutes/turn.npy and axis.npy.
+weights on the train part, leaving each question's own answer out, prints them and writes data/statutes/turn.npy and
+legalqa/knowledge/axis.npy.
 """
 
 import argparse
+import csv
 import json
 import sys
 import time
@@ -23,12 +25,14 @@ from legalqa.knowledge import passages
 from legalqa.knowledge.citations import keys
 from legalqa.knowledge.embedding import SIZE, Embedder
 from legalqa.knowledge.evidence import Evidence
+from legalqa.knowledge.ranking import AXIS
 from legalqa.knowledge.retrieval import Knowledge
 from legalqa.knowledge.statutes import Statutes
-from legalqa.knowledge.vectors import AXIS, TURN
+from legalqa.knowledge.vectors import TURN
 from legalqa.params import load_params
 from legalqa.records import Conversation, Message, read_jsonl
 
+SAMPLE = Path(__file__).resolve().parent.parent / "data/sample/legal_qa.csv"
 QUESTIONS = Path(__file__).resolve().parent.parent / "tests/legalqa/knowledge/questions.tsv"
 CUTS = (1, 5, 10)
 Key = tuple[str, str]
@@ -79,6 +83,14 @@ def own_questions() -> list[list[str]]:
     return [line.split("\t") for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
 
 
+def sample_questions() -> list[str]:
+    """The sample's questions, all of law, written for this project."""
+    with SAMPLE.open(encoding="utf-8-sig", newline="") as lines:
+        asked = [(row["title"], row["question"]) for row in csv.DictReader(lines)]
+    whole = (question if title in question else f"{title}\n{question}".strip() for title, question in asked)
+    return list(dict.fromkeys(whole))
+
+
 def rejection(knowledge: Knowledge) -> dict[str, float]:
     """Shares of own questions: outside the law and refused, of law and answered."""
     refused: dict[str, list[bool]] = {"other": [], "legal": []}
@@ -118,7 +130,7 @@ def main() -> None:
         said = passages.of_conversations(answers, statutes)
         law = [passages.of_article(article) for article in statutes.in_force()]
         unturned = Evidence.build(statutes.in_force(), said, embedder, turn=np.eye(SIZE, dtype=np.float32))
-        fit(unturned, law + said, train, own_questions(), TURN, AXIS)
+        fit(unturned, law + said, train, own_questions(), sample_questions(), TURN, AXIS)
         return
     knowledge = Knowledge.build(statutes, answers, params.threshold, params.near, embedder)
     figures: dict[str, Any] = {"meaning": embedder is not None, "past_answers": len(answers)}

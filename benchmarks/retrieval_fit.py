@@ -1,5 +1,5 @@
-"""What legalqa/knowledge/ranking.py and data/statutes/turn.npy and axis.npy hold, learnt on questions whose articles are known,
-each without its own past answer, and on questions of law and of other things.
+"""What legalqa/knowledge/ranking.py, axis.npy beside it and data/statutes/turn.npy hold, learnt on questions whose articles are
+known, each without its own past answer, and on questions of law and of other things.
 
 The articles of a question compete with the best of the others; the weights and the turn of the question's vector are those
 under which its own come first (softmax over the list), with a penalty on their squares: a convex problem, so the same data
@@ -35,7 +35,7 @@ _PULL, _PULL_TURN = 1e-2, 1e-2  # keep the weights, and the turn, small; chosen 
 _STEPS = 60
 _STRETCH = 8.0  # brings the turn's numbers to the size of the weights
 _SLOPE_PULL = 1e-3
-_AXIS_FREEDOM = 75.0  # scikit-learn's C; from a third to three times as much the rates stay within a question of 216
+_AXIS_FREEDOM = 75.0  # scikit-learn's C; from a third to three times as much the rates stay within a question of 316
 # Set by hand: on consultations nothing was learnt from, the best articles then score on average what share of them is right.
 _ARTICLE_CONSTANT = -9.0
 
@@ -57,14 +57,15 @@ def fit(
     passages: Sequence[Passage],
     train: Sequence[tuple[Conversation, frozenset[tuple[str, str]]]],
     questions: Sequence[Sequence[str]],
+    more_legal: Sequence[str],
     turn_file: Path,
     axis_file: Path,
 ) -> None:
     """Print the three tuples of ``ranking.Weights``; with meaning, write ``turn_file`` [384, 384] and ``axis_file`` [384].
 
     ``evidence`` must not turn questions yet. ``passages`` are those of ``evidence``, articles first, then the answers of
-    ``train`` in their order. ``questions`` are (legal or other, question). A past answer counts as right when it cites a wanted
-    article.
+    ``train`` in their order. ``questions`` are (legal or other, question); for the axis those of ``train`` and ``more_legal``
+    are legal ones, too. A past answer counts as right when it cites a wanted article.
     """
     place = {(passage.law, passage.number): at for at, passage in enumerate(passages) if passage.kind == "statute"}
     answers = [passage for passage in passages if passage.kind == "answer"]
@@ -102,7 +103,7 @@ def fit(
     axis, along = axis_of_law(
         embedder.questions([question for _, question in questions]),
         legal,
-        embedder.questions([question for _, question, _ in known]),
+        embedder.questions([question for _, question, _ in known] + list(more_legal)),
     )
     of_nearest, of_axis, constant = _logistic([(np.stack([nearest, along], axis=1), legal)], balanced=True)
     _show("law", [of_nearest, of_axis, 0.0, constant])

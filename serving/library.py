@@ -3,16 +3,16 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from legalqa.knowledge.citations import check
 from legalqa.knowledge.passages import Kind
-from legalqa.knowledge.retrieval import Hit, Knowledge, KnowledgeAnswer
+from legalqa.knowledge.retrieval import KEPT, Hit, Knowledge, KnowledgeAnswer
 from legalqa.knowledge.statutes import Statutes
 from legalqa.problems import UserError
 from serving.answers import Quote
@@ -24,8 +24,10 @@ CANNED = (
     "抱歉，暂时无法回答您的问题。请稍后再试；事情紧急的，请咨询执业律师，或者拨打公共法律服务热线 12348。"
     "咨询前可以先准备好：事情的经过和时间、涉及的合同或者单据、您希望得到的结果。"
 )
-PATIENCE_S = 0.04  # for a search by meaning, by who stands in for a model: the answer has to be there in a tenth of a second
-RETRY_S = 5.0  # after one that took longer nobody waits for the next; whether it has become quicker is tried so often
+PATIENCE_S = 0.06  # for a search by meaning, by who stands in for a model: the answer has to be there in a tenth of a second
+# One that takes longer only keeps the cores busy, so nobody waits for the next that would, either; whether they have become
+# quicker is tried so often beside an answer, and after some quiet by the next question itself.
+RETRY_S, FORGET_S = 5.0, 60.0
 DISCLAIMER = "以上内容仅供参考，不构成法律意见；具体案件请咨询执业律师。"
 AI_LABEL = "内容由人工智能生成"
 
@@ -53,7 +55,9 @@ class Library:
         self._by_words = knowledge.by_words() if knowledge else None
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="knowledge")
         self._quick_thread = ThreadPoolExecutor(1, thread_name_prefix="by words")
-        self._meaning_s, self._tried = 0.0, 0.0  # how long the last search by meaning took, when it was tried
+        self._searched: deque[str] = deque(maxlen=KEPT // 2)
+        self._pace, self._paced = 0.0, 0.0  # seconds a character of the last search by meaning, and when that was seen
+        self._tried = 0.0
 
     @classmethod
     def open(cls, folders: Iterable[Path], remote: Callable[[Path], Remote | None] = lambda _folder: None) -> "Library":
@@ -85,7 +89,9 @@ class Library:
                 log.warning("the passages' server gave nothing (%s), the own index is searched", type(error).__name__)
         if not self.knowledge:
             return []
-        return await self._in_thread(partial(self.knowledge.search, query, k, kind))
+        hits = await self._in_thread(partial(self.knowledge.search, query, k, kind))
+        self._searched.append(query)
+        return hits
 
     def article(self, law: str, number: str) -> list[Quote]:
         """The article in force that is named so, in any of the ways a citation is written; empty when there is none."""
@@ -100,22 +106,28 @@ class Library:
     async def answer(self, question: str, hurried: bool = False) -> KnowledgeAnswer | None:
         """A quotation that answers; None when nothing near enough is known.
 
-        Found by words alone when the search by meaning takes too long, or took too long lately, as it then only keeps the cores
-        busy; and for who is ``hurried``: it takes the cores from the answers that a model is writing.
+        Found by words alone when the search by meaning takes too long, or would by the pace of the last one; and for who is
+        ``hurried``: it takes the cores from the answers that a model is writing.
         """
         if not self.knowledge or not self._by_words:
             return None
         # Begun in any case: after a search that takes too long there is no time left for another.
         by_words = self._quick_thread.submit(partial(self._by_words.answer, question))
-        quick = self._meaning_s <= PATIENCE_S
-        if quick and not hurried:
-            with suppress(TimeoutError):
+        late = self._would_be_late(question)
+        if not hurried and not late:
+            try:
                 async with asyncio.timeout(PATIENCE_S):
-                    return await self._in_thread(partial(self._by_meaning, self.knowledge, question))
+                    found = await self._in_thread(partial(self._by_meaning, self.knowledge, question))
+                self._searched.append(question)
+                return found
+            except TimeoutError:
+                self._keep_pace(question, 2 * PATIENCE_S)  # at least; if it has begun it will say better itself
+            except Exception:
+                log.exception("a search by meaning failed")
         found = await asyncio.wrap_future(by_words)
-        if not quick and not hurried and time.monotonic() - self._tried >= RETRY_S:
+        if not hurried and late and time.monotonic() - self._tried >= RETRY_S:
             self._tried = time.monotonic()
-            self._threads.submit(self._by_meaning, self.knowledge, question)
+            self._threads.submit(self._by_meaning, self.knowledge, question).add_done_callback(_log_failure)
         return found
 
     def quotes(self, hits: Iterable[Hit]) -> list[Quote]:
@@ -143,16 +155,34 @@ class Library:
         self._threads.shutdown(wait=False)
         self._quick_thread.shutdown(wait=False)
 
+    def _would_be_late(self, question: str) -> bool:
+        if question in self._searched or time.monotonic() - self._paced > FORGET_S:
+            return False
+        return self._pace * _length(question) > PATIENCE_S
+
     def _by_meaning(self, knowledge: Knowledge, question: str) -> KnowledgeAnswer | None:
-        self._tried = time.monotonic()
-        try:
-            return knowledge.answer(question)
-        finally:
-            self._meaning_s = time.monotonic() - self._tried
+        began, searches = time.monotonic(), knowledge.searches
+        found = knowledge.answer(question)
+        if knowledge.searches > searches:
+            self._keep_pace(question, time.monotonic() - began)
+        return found
+
+    def _keep_pace(self, question: str, seconds: float) -> None:
+        self._pace, self._paced = seconds / _length(question), time.monotonic()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """What ``work`` gives. Cancelled, it is not begun any more; what has begun goes on to its end."""
         return await asyncio.wrap_future(self._threads.submit(work))
+
+
+def _length(question: str) -> int:
+    """Characters that take time, those that the shortest question takes as long as included."""
+    return len(question) + 16
+
+
+def _log_failure(search: Future[KnowledgeAnswer | None]) -> None:
+    if not search.cancelled() and (error := search.exception()):
+        log.error("a search by meaning failed", exc_info=error)
 
 
 def quote(hit: Hit) -> Quote:

@@ -17,47 +17,36 @@ from legalqa.knowledge.lexicon import expansion
 from legalqa.knowledge.meaning import MeaningIndex, Vector
 from legalqa.knowledge.passages import Passage
 from legalqa.knowledge.precedents import Precedents
-from legalqa.knowledge.ranking import WITH_MEANING, WORDS_ONLY, probabilities
+from legalqa.knowledge.ranking import WITH_MEANING, WORDS_ONLY, axis_of_law, probabilities
 from legalqa.knowledge.statutes import Article
 
 # A past answer is found by its question first, by its own words second.
 QUESTION, REPLY = 0.75, 0.25
-# The same question asked twice shares 0.6 to 0.8 of its words' weight with itself, one of another kind 0.1.
-ASKED_BEFORE = 0.6
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """Vectors of articles and of past questions. ``centre``: the mean vector of questions; ``turn``: towards the law; ``axis``:
-    from other questions to those of law.
-    """
+    """Vectors of articles and of past questions. ``centre``: the mean vector of questions; ``turn``: towards the law."""
 
     embedder: Embedder
     centre: Vector
     turn: Vector
-    axis: Vector
     articles: MeaningIndex
     questions: MeaningIndex
 
 
 @dataclass(frozen=True)
 class Features:
-    """Not weighed yet, in the order of ``ranking.Weights``: of articles [9, n], past answers [2, m], the question [3, 1].
-
-    ``asked``: the share of the question's words that the past question with most of them has.
-    """
+    """Not weighed yet, in the order of ``ranking.Weights``: of articles [9, n], past answers [2, m], the question [3, 1]."""
 
     article: Vector
     answer: Vector
     law: Vector
-    asked: float
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Probabilities: that each article bears on the question, that each past answer is worth quoting, that it is one of law (or
-    was answered before, whatever it is about).
-    """
+    """Probabilities: that each article bears on the question, that each past answer is worth quoting, that it is one of law."""
 
     articles: Vector
     answers: Vector
@@ -80,6 +69,7 @@ class Evidence:
         self._size = len(articles)
         self._precedents = Precedents(articles, answers)
         self._tiers = tiers(articles)
+        self._axis = axis_of_law()
 
     @classmethod
     def build(
@@ -93,11 +83,11 @@ class Evidence:
         meaning = None
         if embedder:
             centre = vectors.centre_of_questions()
-            turn, axis = vectors.turn_of_questions() if turn is None else turn, vectors.axis_of_law()
+            turn = vectors.turn_of_questions() if turn is None else turn
             asked = vectors.of_questions([answer.title for answer in answers], embedder)
             stored = vectors.of_articles(articles, embedder)
             towards_law = MeaningIndex(stored, centre, turn=turn)
-            meaning = Meaning(embedder, centre, turn, axis, towards_law, MeaningIndex(asked, centre, centre))
+            meaning = Meaning(embedder, centre, turn, towards_law, MeaningIndex(asked, centre, centre))
         return cls(articles, answers, terms, meaning)
 
     def by_words(self) -> "Evidence":
@@ -112,25 +102,22 @@ class Evidence:
         return Scores(
             probabilities(self.weights.article, found.article),
             probabilities(self.weights.quoted, found.answer),
-            1.0 if found.asked >= ASKED_BEFORE else float(probabilities(self.weights.law, found.law)[0]),
+            float(probabilities(self.weights.law, found.law)[0]),
         )
 
     def features(self, question: str, but: int | None = None) -> Features:
         """What speaks for each passage. ``but`` leaves one past answer out (for fitting)."""
         terms = words.terms(question)
         past_words, past_meaning = np.zeros((2, 0), dtype=np.float32)
-        asked = 0.0
         if "questions" in self._terms:
-            same = self._terms["questions"].shares(terms)
-            asked = float(same.max(initial=0))
-            past_words = QUESTION * same + REPLY * self._terms["replies"].shares(terms)
+            past_words = QUESTION * self._terms["questions"].shares(terms) + REPLY * self._terms["replies"].shares(terms)
             past_meaning = np.zeros_like(past_words)
         meaning, nearest, along = np.zeros(self._size, dtype=np.float32), 0.0, 0.0
         if self.meaning:
             vector = self.meaning.embedder.questions([question])[0]
             meaning, nearest = self.meaning.articles.nearness(vector), self.meaning.articles.nearest(vector)
             past_meaning = self.meaning.questions.nearness(vector)
-            along = float(vector @ self.meaning.axis)
+            along = float(vector @ self._axis)
         if but is not None:
             past_words[but] = past_meaning[but] = 0
         shares, widened = self._terms["articles"].widened(terms, expansion(question))
@@ -140,7 +127,7 @@ class Evidence:
         around = around * (own.max(axis=0) > 0)  # alone it says nothing of the one article
         best_words = (shares + widened).max(initial=0) * len(set(terms)) ** 0.5
         law = np.array([[nearest], [along], [best_words]], dtype=np.float32)
-        return Features(np.concatenate([own, around]), answer, law, asked)
+        return Features(np.concatenate([own, around]), answer, law)
 
     def save(self, folder: Path) -> None:
         """Write the indexes into ``folder``."""
@@ -149,7 +136,6 @@ class Evidence:
         if self.meaning:
             np.save(folder / "centre.npy", self.meaning.centre)
             np.save(folder / "turn.npy", self.meaning.turn)
-            np.save(folder / "axis.npy", self.meaning.axis)
             self.meaning.articles.save(folder / "articles.npy")
             self.meaning.questions.save(folder / "questions.npy")
 
@@ -164,8 +150,7 @@ class Evidence:
         if embedder:
             centre: Vector = np.load(folder / "centre.npy")
             turn: Vector = np.load(folder / "turn.npy")
-            axis: Vector = np.load(folder / "axis.npy")
             stored = MeaningIndex.load(folder / "articles.npy", centre, turn=turn)
             past = MeaningIndex.load(folder / "questions.npy", centre, centre)
-            meaning = Meaning(embedder, centre, turn, axis, stored, past)
+            meaning = Meaning(embedder, centre, turn, stored, past)
         return cls(articles, answers, terms, meaning)

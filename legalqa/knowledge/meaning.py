@@ -1,7 +1,8 @@
 """Passages by meaning: their vectors, a byte a number, compared with a question's vector by the cosine.
 
 The vectors of this model all point one way (any two texts have a cosine near 0.8), so the mean of each side is taken off first:
-that ranks better, on every question set tried. The bare cosine of the nearest one tells better whether a question is about law.
+that ranks better, on every question set tried. The bare cosine of the nearest article tells better whether a question is about
+law.
 
 People ask in other words than statutes use, and by more than the mean: a matrix learnt on questions and the articles that
 answer them (``vectors.turn_of_questions``) turns a question's vector towards the law.

@@ -2,7 +2,8 @@
 
 Those of articles and past answers on the train part of LeCoQA (oneal2000/LeCoQA, MIT: 1,097 questions with articles in force
 that answer them; never on its test part), those of the question itself on 316 questions of law and of other things written for
-this project. Two sets: with vectors of meaning, and for words alone.
+this project (and the axis on the train part of LeCoQA and the sample's questions, too). Two sets: with vectors of meaning, and
+for words alone.
 
 ``quoted`` is ``answer`` for words alone, and set by hand with meaning: with the learnt ``answer`` in its place two of three
 passages in a model's prompt are past answers instead of one of seven, and the sentences that cite say less often what the
@@ -10,10 +11,13 @@ article says (docs/results.md).
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from legalqa.knowledge.meaning import Vector
+
+AXIS = Path(__file__).with_name("axis.npy")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,15 @@ WORDS_ONLY = Weights(
     quoted=(11.05, 0.0, -3.97),
     law=(0.0, 0.0, 5.42, -2.3),
 )
+
+
+def axis_of_law() -> Vector:
+    """The direction [384] along which questions of law differ most from others; a question's place on it is its product.
+
+    Unlike the nearness of past answers it says the same however many of them there are.
+    """
+    axis: Vector = np.load(AXIS)
+    return axis
 
 
 def probabilities(weights: tuple[float, ...], features: Vector) -> Vector:

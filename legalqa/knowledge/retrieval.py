@@ -23,6 +23,8 @@ from legalqa.knowledge.statutes import Statutes
 from legalqa.problems import Problem, UserError
 from legalqa.records import Conversation
 
+KEPT = 32  # searches that are still known when the same question comes again: one is searched several times for one answer
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -65,7 +67,9 @@ class Knowledge:
         self._answers = answers
         self._articles = len(self.passages) - len(answers)
         self._evidence = evidence
-        self._weighed = lru_cache(maxsize=32)(self._weigh)  # one question is searched several times for one answer
+        places = range(self._articles, len(self.passages))
+        self._asked = {words.bare(self.passages[place].title): place for place in reversed(places)}
+        self._weighed = lru_cache(maxsize=KEPT)(self._weigh)
 
     @classmethod
     def build(
@@ -81,17 +85,23 @@ class Knowledge:
         settings = Settings(threshold, near, words.fingerprint(), MODEL_SHA256 if embedder else "")
         return cls(statutes, answers, settings, Evidence.build(statutes.in_force(), answers, embedder))
 
+    @property
+    def searches(self) -> int:
+        """How many questions were really searched for; the last ones are still known when they come again."""
+        return self._weighed.cache_info().misses
+
     def by_words(self) -> "Knowledge":
         """The same collection, searched by words alone, for who can't wait: it finds less, in a tenth of the time."""
         other = copy(self)
         other._evidence = self._evidence.by_words()
-        other._weighed = lru_cache(maxsize=32)(other._weigh)
+        other._weighed = lru_cache(maxsize=KEPT)(other._weigh)
         return other
 
     def search(self, query: str, k: int = 5, kind: Kind | None = None) -> list[Hit]:
         """The ``k`` best passages, best first; of one ``kind`` when it is given; none when the query is not one of law.
 
-        An article that the query names (民法典第1079条) comes first with score 1.
+        An article that the query names (民法典第1079条), and the past answer to the very same question, have score 1, whatever
+        else the query is about.
         """
         scores = self._scores(query)
         if kind == "statute":
@@ -102,7 +112,7 @@ class Knowledge:
         return [Hit(self.passages[place], float(scores[place])) for place in best if scores[place] > 0]
 
     def answer(self, question: str) -> KnowledgeAnswer | None:
-        """A quotation: the past answer to nearly the same question, else the nearest article; None outside the law."""
+        """A quotation: the past answer to nearly the same question, else the nearest article; None where nothing is found."""
         past = [hit for hit in self.search(question, 3, "answer") if not hit.passage.stale]
         law = self.search(question, 5, "statute")
         if past and past[0].score >= self.settings.near:
@@ -126,6 +136,8 @@ class Knowledge:
             article = self.statutes.article(law, number)
             if article is not None and article.name in self._place:
                 scores[self._place[article.name]] = 1.0
+        if (place := self._asked.get(words.bare(query))) is not None:
+            scores[place] = 1.0
         return scores
 
     def save(self, folder: Path) -> None:

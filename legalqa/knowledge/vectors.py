@@ -21,7 +21,6 @@ from legalqa.wheels import cache_folder
 _DATA = Path(__file__).parent.parent.parent / "data" / "statutes"
 SHIPPED = _DATA / "vectors.npz"
 TURN = _DATA / "turn.npy"
-AXIS = _DATA / "axis.npy"
 _BATCH = 16
 _LONGEST = 600  # characters of an article that are embedded; the rest is tables and annexes
 
@@ -56,16 +55,6 @@ def turn_of_questions() -> Vector:
     """
     turn: Vector = np.load(TURN).astype(np.float32)
     return turn
-
-
-def axis_of_law() -> Vector:
-    """The direction [384] along which questions of law differ most from others; a question's place on it is its product.
-
-    Learnt by ``benchmarks/retrieval.py --fit`` on the train part of LeCoQA and on questions of law and of other things that
-    were written for this project. Unlike the nearness of past answers it says the same however many of them there are.
-    """
-    axis: Vector = np.load(AXIS)
-    return axis
 
 
 class _Store:

@@ -36,6 +36,11 @@ def terms(text: str) -> list[str]:
     return found
 
 
+def bare(text: str) -> str:
+    """``text`` without blanks and punctuation, in one width and case: the same for one question written in two ways."""
+    return "".join(_RUN.findall(unicodedata.normalize("NFKC", text).lower()))
+
+
 def fingerprint() -> str:
     """Changes when the words are cut otherwise, by another rjieba or another rule."""
     return hashlib.sha256(" ".join(terms(_CANARY)).encode()).hexdigest()[:16]

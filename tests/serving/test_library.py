@@ -1,18 +1,20 @@
 """The knowledge behind the service: what is missing or damaged is said, and never ends the service."""
 
+import asyncio
 import time
+from copy import copy
 from pathlib import Path
 
 import pytest
 
 from legalqa.knowledge.passages import Kind
-from legalqa.knowledge.retrieval import Hit, KnowledgeAnswer
+from legalqa.knowledge.retrieval import Hit, Knowledge, KnowledgeAnswer
 from legalqa.params import ServeParams
 from legalqa.records import Message
 from serving.agent import Agent
 from serving.answers import Ask, Began, Piece, Reason
 from serving.ladder import Ladder
-from serving.library import CANNED, PATIENCE_S, RETRY_S, Library
+from serving.library import CANNED, FORGET_S, PATIENCE_S, RETRY_S, Library
 from serving.switch import Switch
 from tests.serving.bundles import INTEREST, PROBATION, PROBATION_ANSWER, knowledge
 
@@ -43,60 +45,122 @@ async def test_without_a_whole_index_nothing_is_found_and_it_is_said_why(tmp_pat
     await library.close()
 
 
-@pytest.mark.anyio
-async def test_who_stands_in_for_a_model_does_not_wait_for_meaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    knowledge().save(tmp_path / "knowledge")
-    library = Library.open([tmp_path / "knowledge"])
-    assert library.knowledge
-    asked: list[str] = []
+class _Slow(Knowledge):
+    """An index whose search by meaning takes ``seconds`` of a clock that stands still else, and can fail."""
 
-    def by_meaning(question: str) -> KnowledgeAnswer:
-        asked.append(question)
-        time.sleep(2 * PATIENCE_S)
+    def __init__(self, whole: Knowledge, clock: "Clock") -> None:
+        self.__dict__.update(whole.__dict__)
+        self.clock, self.seconds, self.fails = clock, 0.0, False
+        self.asked: list[str] = []
+
+    def by_words(self) -> Knowledge:
+        return copy(knowledge())
+
+    @property
+    def searches(self) -> int:
+        return len(dict.fromkeys(self.asked))
+
+    def answer(self, question: str) -> KnowledgeAnswer:
+        if self.fails:
+            raise RuntimeError("meaning fails")
+        self.asked.append(question)
+        self.clock.now += self.seconds
+        time.sleep(self.seconds)
         return KnowledgeAnswer("by meaning", "", 1.0, ())
 
-    monkeypatch.setattr(library.knowledge, "answer", by_meaning)
-    began = time.monotonic()
-    late = await library.answer(PROBATION)
-    assert late and (late.text, asked) == (PROBATION_ANSWER, [PROBATION]) and time.monotonic() - began >= PATIENCE_S
-    known = await library.answer(INTEREST, hurried=True)
-    assert known and INTEREST in [hit.passage.title for hit in known.hits]
-    assert await library.answer("rust", hurried=True) is None
-    assert asked == [PROBATION]
-    await library.close()
+
+class Clock:
+    """Of the library alone."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
-@pytest.mark.anyio
-async def test_nobody_waits_for_a_meaning_that_was_late_lately_and_it_is_tried_beside_the_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    knowledge().save(tmp_path / "knowledge")
-    library = Library.open([tmp_path / "knowledge"])
-    assert library.knowledge
-    asked: list[str] = []
-    takes_s, now = [2 * PATIENCE_S], [1000.0]
+class Slow:
+    """A library over such an index."""
 
-    def by_meaning(question: str) -> KnowledgeAnswer:
-        asked.append(question)
-        now[0] += takes_s[0]
-        time.sleep(takes_s[0])
-        return KnowledgeAnswer("by meaning", "", 1.0, ())
+    def __init__(self, clock: Clock) -> None:
+        self.knowledge = _Slow(knowledge(), clock)
+        self.library = Library(self.knowledge)
 
-    monkeypatch.setattr(library.knowledge, "answer", by_meaning)
-    monkeypatch.setattr("serving.library.time.monotonic", lambda: now[0])
-
-    async def text(question: str) -> str | None:
-        found = await library.answer(question)
-        await library._in_thread(lambda: time.sleep(3 * PATIENCE_S))  # whatever was begun beside it has ended
+    async def says(self, question: str, hurried: bool = False) -> str | None:
+        found = await self.library.answer(question, hurried)
+        await asyncio.to_thread(self.library._threads.submit(lambda: time.sleep(4 * PATIENCE_S)).result)  # all begun has ended
         return found and found.text
 
-    assert (await text(PROBATION), len(asked)) == (PROBATION_ANSWER, 1)
-    assert (await text(PROBATION), len(asked)) == (PROBATION_ANSWER, 1)
-    now[0] += RETRY_S
-    takes_s[0] = 0.0
-    assert (await text(PROBATION), len(asked)) == (PROBATION_ANSWER, 2)  # by words, though by now it would have been quick
-    assert (await text(PROBATION), len(asked)) == ("by meaning", 3)
-    await library.close()
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("serving.library.time", clock)
+    return clock
+
+
+@pytest.mark.anyio
+async def test_who_stands_in_for_a_model_does_not_wait_for_meaning(clock: Clock) -> None:
+    slow = Slow(clock)
+    slow.knowledge.seconds = 2 * PATIENCE_S
+    began = time.monotonic()
+    late = await slow.library.answer(PROBATION)
+    assert late and (late.text, slow.knowledge.asked) == (PROBATION_ANSWER, [PROBATION])
+    assert time.monotonic() - began >= PATIENCE_S
+    known = await slow.library.answer(INTEREST, hurried=True)
+    assert known and INTEREST in [hit.passage.title for hit in known.hits]
+    assert await slow.library.answer("rust", hurried=True) is None
+    assert slow.knowledge.asked == [PROBATION]
+    await slow.library.close()
+
+
+@pytest.mark.anyio
+async def test_nobody_waits_for_a_meaning_that_was_late_lately_and_it_is_tried_beside_the_answers(clock: Clock) -> None:
+    slow = Slow(clock)
+    slow.knowledge.seconds = 2 * PATIENCE_S
+    clock.now += RETRY_S
+    for marks, tried in (("", 1), ("？", 2), ("？？", 2)):  # waited for; tried beside the answer; left alone
+        assert (await slow.says(PROBATION + marks), len(slow.knowledge.asked)) == (PROBATION_ANSWER, tried)
+    clock.now += RETRY_S
+    slow.knowledge.seconds = 0.0
+    assert (await slow.says(PROBATION + "。"), len(slow.knowledge.asked)) == (PROBATION_ANSWER, 3)
+    assert (await slow.says(PROBATION + "！"), len(slow.knowledge.asked)) == ("by meaning", 4)
+    await slow.library.close()
+
+
+@pytest.mark.anyio
+async def test_after_some_quiet_a_question_waits_again_and_a_long_one_says_nothing_about_a_short_one(clock: Clock) -> None:
+    slow = Slow(clock)
+    slow.knowledge.seconds = 1.5 * PATIENCE_S
+    assert await slow.says(PROBATION * 20) != "by meaning"
+    slow.knowledge.seconds = 0.0
+    assert await slow.says("押金？") == "by meaning"
+    slow.knowledge.seconds = 2 * PATIENCE_S
+    assert await slow.says(PROBATION) == PROBATION_ANSWER
+    clock.now += FORGET_S + 1
+    slow.knowledge.seconds = 0.0
+    assert await slow.says(PROBATION + "？") == "by meaning"
+    await slow.library.close()
+
+
+@pytest.mark.anyio
+async def test_what_was_searched_for_the_model_is_not_searched_by_words(clock: Clock) -> None:
+    slow = Slow(clock)
+    slow.knowledge.seconds = 2 * PATIENCE_S
+    assert await slow.says(PROBATION + "？？") == PROBATION_ANSWER
+    await slow.library.search(PROBATION, 3, "answer")
+    slow.knowledge.seconds = 0.0
+    assert await slow.says(PROBATION) == "by meaning"
+    await slow.library.close()
+
+
+@pytest.mark.anyio
+async def test_words_stand_in_for_a_meaning_that_fails(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    slow = Slow(clock)
+    slow.knowledge.fails = True
+    assert await slow.says(PROBATION) == PROBATION_ANSWER
+    assert "meaning fails" in caplog.text
+    await slow.library.close()
 
 
 class _Asked(Library):
