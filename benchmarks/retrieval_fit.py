@@ -94,9 +94,9 @@ def fit(
     _show("article", [*weights, _ARTICLE_CONSTANT])
     _show("answer", evidence.weights.answer)
     legal = np.array([kind == "legal" for kind, _ in questions])
-    nearest, _, of_words = np.concatenate([evidence.features(question).law for _, question in questions], axis=1)
+    nearest, _, shares = np.concatenate([evidence.features(question).law for _, question in questions], axis=1)
     if not evidence.meaning:
-        of_words, constant = _logistic([(of_words[:, None], legal)], balanced=True)
+        of_words, constant = _logistic([(shares[:, None], legal)], balanced=True)
         _show("law", [0.0, 0.0, of_words, constant])
         return
     embedder = evidence.meaning.embedder

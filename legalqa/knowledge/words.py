@@ -26,7 +26,7 @@ _CANARY = "离婚后孩子的抚养权归谁，用人单位拖欠工资2个月�
 def terms(text: str) -> list[str]:
     """Index terms of ``text`` in order, repeated as often as they stand there."""
     found: list[str] = []
-    for run in _RUN.findall(unicodedata.normalize("NFKC", text).lower()):
+    for run in _runs(text):
         if run[0] < "㐀":
             found.append(run)
             continue
@@ -38,7 +38,11 @@ def terms(text: str) -> list[str]:
 
 def bare(text: str) -> str:
     """``text`` without blanks and punctuation, in one width and case: the same for one question written in two ways."""
-    return "".join(_RUN.findall(unicodedata.normalize("NFKC", text).lower()))
+    return "".join(_runs(text))
+
+
+def _runs(text: str) -> list[str]:
+    return _RUN.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 def fingerprint() -> str:
