@@ -49,13 +49,14 @@ def open_engine(settings: Settings) -> Engine:
             raise UserError(Problem("LEGALQA_UPSTREAM", "not set", '{"url": "http://host:8000/v1", "model": "name"}'))
         upstream = settings.upstream
         return OpenAIEngine(upstream.url, upstream.model, bundle.prompt, api_key=upstream.api_key.get_secret_value())
+    from legalqa.engine.choosing import engine_for
     from legalqa.engine.drafts import Phrases
-    from legalqa.engine.transformers_engine import TransformersEngine
 
     params = load_params(settings.params).serve
     weights = settings.weights or bundle.generation.get("weights", "bf16")
     phrases = Phrases.of(passages.texts(bundle.knowledge / "answers.jsonl"), bundle.prompt.encode)
-    return TransformersEngine(
+    kind = engine_for(bundle.base, params.context, "static" if settings.engine == "static" else "auto")
+    return kind(
         bundle.base,
         bundle.adapter,
         bundle.prompt,

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     params: Path = Path("params.yaml")
     bundle: Path | None = None
     knowledge: Path = Path("models/knowledge")
-    engine: Literal["transformers", "openai"] = "transformers"
+    engine: Literal["transformers", "static", "openai"] = "transformers"
     engine_url: str = ""
     upstream: Annotated[Endpoint | None, NoDecode, BeforeValidator(_decoded)] = None
     weights: Literal["fp32", "bf16", "int8"] | None = None

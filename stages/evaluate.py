@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from legalqa.engine.transformers_engine import TransformersEngine
+from legalqa.engine.local_engine import LocalEngine
 from legalqa.evaluation import arms, predictions, probe, table
 from legalqa.evaluation.compare import Bootstrap
 from legalqa.evaluation.picture import draw
@@ -83,7 +83,7 @@ def ask_all(
                     started = time.monotonic()
                     answers[arm] = arms.ask(arm, engine, questions, knowledge, params)
                     seconds[arm] = (time.monotonic() - started) / len(questions)
-            if isinstance(engine, TransformersEngine):
+            if isinstance(engine, LocalEngine):
                 probed[model] = arms.with_losses(arms.probe(model, engine, probes), probes, engine)
                 if model in answers:
                     answers[model] = arms.with_losses(answers[model], questions, engine)

@@ -1,10 +1,11 @@
-"""A tiny randomly initialised Qwen2 as a plain checkpoint folder: everything of a base model but its size and its sense."""
+"""A tiny randomly initialised model as a plain checkpoint folder: everything of a base model but its size and its sense."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM, PretrainedConfig, Qwen2Config
 
 from legalqa.base.identity import Identity
 from legalqa.files import write_json
@@ -41,14 +42,22 @@ def tiny_tokenizer(special_tokens: tuple[str, ...] = SPECIAL_TOKENS) -> Tokenize
     return tokenizer
 
 
-def tiny_model(folder: Path, seed: int = 0, dtype: torch.dtype = torch.bfloat16, spread: float = 0.02) -> Path:
-    """Write config, weights, tokenizer, generation config and identity of a Qwen2 with 2 layers of width 64.
+def tiny_model(
+    folder: Path,
+    seed: int = 0,
+    dtype: torch.dtype = torch.bfloat16,
+    spread: float = 0.02,
+    kind: type[PretrainedConfig] = Qwen2Config,
+    **keys: Any,
+) -> Path:
+    """Write config, weights, tokenizer, generation config and identity of a model with 2 layers of width 64.
 
-    ``spread`` is the weights' deviation: at 0.02 the model repeats one token for ever, at 0.2 it hardly ever does.
+    ``spread`` is the weights' deviation: at 0.02 the model repeats one token for ever, at 0.2 it hardly ever does. ``keys`` of
+    the config come on top of its sizes.
     """
     tokenizer = tiny_tokenizer()
     pad, _, end = (tokenizer.token_to_id(token) for token in SPECIAL_TOKENS)
-    config = Qwen2Config(
+    config: Any = kind(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=64,
         intermediate_size=128,
@@ -62,10 +71,11 @@ def tiny_model(folder: Path, seed: int = 0, dtype: torch.dtype = torch.bfloat16,
         eos_token_id=end,
         pad_token_id=pad,
         dtype=dtype,
+        **keys,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen2ForCausalLM(config).to(dtype)
+        model = AutoModelForCausalLM.from_config(config).to(dtype)
     model.generation_config.eos_token_id = [end, pad]
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)

@@ -1,9 +1,8 @@
-"""Does transformers find every weight of the model in the folder, and can its attention be exchanged? Asked without weights."""
+"""Does transformers find every weight of the model in the folder? Asked without loading them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForCausalLM
@@ -15,14 +14,13 @@ SHOWN = 5
 
 
 def check(folder: Path) -> None:
-    """Raise UserError when the checkpoint lacks weights that its config asks for, or has them in other shapes, or when the
-    model's attention can't be exchanged.
+    """Raise UserError when the checkpoint lacks weights that its config asks for, or has them in other shapes.
 
-    Of weights transformers itself only warns, and goes on with random numbers in their place.
+    transformers itself only warns, and goes on with random numbers in their place.
     """
     try:
         with _quiet():
-            model, info = AutoModelForCausalLM.from_pretrained(
+            _, info = AutoModelForCausalLM.from_pretrained(
                 folder, device_map="meta", output_loading_info=True, ignore_mismatched_sizes=True, local_files_only=True
             )
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, StrictDataclassError) as error:
@@ -34,22 +32,6 @@ def check(folder: Path) -> None:
     problems += [Problem("config.json and weights", f"{len(shapes)} of another shape: {_some(shapes)}")] if shapes else []
     if problems:
         raise UserError(problems, "the weights do not belong to the config")
-    if problem := attention_problem(model):
-        raise UserError(problem)
-
-
-def attention_problem(model: Any) -> Problem | None:
-    """Why the attention of training and service, which sees a whole sequence and nothing else, can't take the place of its own.
-
-    A model that has it built in would not notice, and read the questions of several users as one text.
-    """
-    kind = f"model_type {model.config.model_type!r}"
-    wanted = "a model with full attention in all layers, which transformers lets be exchanged, such as Qwen, Llama or GLM"
-    if other := set(getattr(model.config, "layer_types", None) or []) - {"full_attention"}:
-        return Problem("config.json", f"{kind}, with layers of kind {', '.join(sorted(other))}", wanted)
-    if not model._supports_attention_backend:
-        return Problem("config.json", f"{kind}, whose attention is built into its code", wanted)
-    return None
 
 
 def _some(names: list[str]) -> str:

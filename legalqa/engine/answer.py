@@ -15,7 +15,7 @@ FEW_GUESSES, MOST_GUESSES = 3, 6  # at first and after a wrong one; as long as t
 
 
 class Answer:
-    """``slot`` is -1 while it waits; ``cancelled`` may be set from any thread; the rest belongs to the engine's thread."""
+    """``slot`` is -1 without one; ``cancelled`` may be set from any thread; the rest belongs to the engine's thread."""
 
     def __init__(
         self, request: GenerationRequest, prompt: Prompt, emit: Callable[[Delta], None], phrases: Phrases | None = None
@@ -48,6 +48,11 @@ class Answer:
     def rows(self) -> Rows:
         """What the model reads next."""
         return Rows(self.slot, self._read, self._fresh)
+
+    @property
+    def last_token(self) -> int:
+        """The last token of the answer, or of the prompt before there is one."""
+        return self._fresh[-1]
 
     def guess(self, most: int) -> None:
         """Let the next step read up to ``most`` guessed tokens as well, where the answer is greedy."""

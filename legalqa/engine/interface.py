@@ -66,7 +66,8 @@ class Health:
 
     ``queued_prompt_tokens`` wait to be read, ``pending_new_tokens`` may still be written for all accepted requests;
     the rates are moving averages in tokens a second, ``step_s`` of the seconds that a step took which only wrote, or
-    would have taken (see `legalqa.engine.speed`); all 0 before the first measurement.
+    would have taken (see `legalqa.engine.speed`); all 0 before the first measurement. ``next_batch_s`` are the seconds until
+    requests that wait may begin, where none joins a batch that runs.
     """
 
     alive: bool
@@ -79,14 +80,17 @@ class Health:
     prefill_tokens_per_s: float = 0.0
     decode_tokens_per_s: float = 0.0
     step_s: float = 0.0
+    next_batch_s: float = 0.0
 
     def estimate(self, prompt_tokens: int, new_tokens: int, max_batch: int) -> Estimate:
         """How long a request of this size would take behind what is already accepted. Rates unknown yet give 0."""
         if not (self.prefill_tokens_per_s and self.decode_tokens_per_s):
             return Estimate(0.0, 0.0)
         ahead = self.queued_prompt_tokens / self.prefill_tokens_per_s
+        free_s = 0.0
         if self.running + self.waiting >= max_batch:  # a slot comes free when its share of the accepted work is done
-            ahead += self.pending_new_tokens / (self.running + self.waiting) * (self.waiting + 1) / self.decode_tokens_per_s
+            free_s = self.pending_new_tokens / (self.running + self.waiting) * (self.waiting + 1) / self.decode_tokens_per_s
+        ahead += max(free_s, self.next_batch_s)
         first = ahead + prompt_tokens / self.prefill_tokens_per_s
         at_once = min(max_batch, self.running + self.waiting + 1)
         return Estimate(first, first + new_tokens * at_once / self.decode_tokens_per_s)

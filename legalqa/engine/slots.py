@@ -13,20 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from legalqa.base.loading import attention_problem
 from legalqa.engine.attention import NAME, Cache, Plan, Rows
 from legalqa.engine.fused import FusedDecoder, fits
-from legalqa.problems import UserError
 
 
 class SlotModel:
     """A causal language model with a key-value cache of ``slots`` sequences of up to ``length`` tokens."""
 
     def __init__(self, model: Any, slots: int, length: int) -> None:
-        """Take over a transformers model. Raises UserError for one with attention of another kind."""
+        """Take over a transformers model whose attention can be exchanged, see `legalqa.base.attention`."""
         config = model.config
-        if problem := attention_problem(model):
-            raise UserError(problem)
         self._forward = FusedDecoder(model) if fits(model) else _Plain(model)
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

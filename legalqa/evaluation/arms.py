@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from legalqa.engine.choosing import engine_for
 from legalqa.engine.interface import Completion, Engine, GenerationRequest
-from legalqa.engine.transformers_engine import TransformersEngine
+from legalqa.engine.local_engine import MAX_CONTEXT, LocalEngine
 from legalqa.evaluation.external import external_engine
 from legalqa.evaluation.predictions import Item, Prediction
 from legalqa.grounding import grounded, nearest
@@ -39,7 +40,8 @@ def opened(model: str, base: Path, adapter: Path, prompt: Prompt, params: Evalua
         engine = external_engine(prompt, params.max_batch)
     else:
         adapter_or_not = adapter if model == TUNED else None
-        engine = TransformersEngine(base, adapter_or_not, prompt, max_batch=params.max_batch, weights=params.weights)
+        kind = engine_for(base, MAX_CONTEXT)
+        engine = kind(base, adapter_or_not, prompt, params.max_batch, weights=params.weights)
     if engine is None:
         print("LEGALQA_API_URL is not set: the arms of the external API are left out")
         yield None
@@ -93,7 +95,7 @@ def probe(model: str, engine: Engine, items: Sequence[Item]) -> list[Prediction]
     ]
 
 
-def with_losses(answers: Sequence[Prediction], items: Sequence[Item], engine: TransformersEngine) -> list[Prediction]:
+def with_losses(answers: Sequence[Prediction], items: Sequence[Item], engine: LocalEngine) -> list[Prediction]:
     """The same predictions with the model's loss on the first reference of each question."""
     found = []
     for answer, item in zip(tqdm(answers, f"{answers[0].arm}: loss", leave=False), items, strict=True):

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from legalqa.base.attention import own_attention
 from legalqa.files import read_json, write_json
 from legalqa.params import TrainParams
 from legalqa.problems import Problem, UserError
@@ -84,6 +85,19 @@ def refuse_impossible(params: TrainParams, machine: Machine) -> None:
         raise UserError(Problem("train.quantise", f"int8 on {on}", f"none or nf4: {why}", "set quantise: none"))
 
 
+def refuse_unfit(params: TrainParams, base: Path) -> None:
+    """Raises UserError for a base that can't be trained in this way, by its config."""
+    config = base / "config.json"
+    problems = []
+    if params.layout == "packed" and (why := own_attention(base, params.max_length)):
+        problems.append(Problem("train.layout", f"packed, and a base of {why}", "grouped", "set layout: grouped"))
+    if cap := read_json(config).get("final_logit_softcapping"):
+        wanted = "none: the loss is computed without the model's head"
+        problems.append(Problem(f"{config}: final_logit_softcapping", f"{cap:g}", wanted, "take another base"))
+    if problems:
+        raise UserError(problems)
+
+
 def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapping[str, Samples]) -> Job:
     """Make the job: machine, folder, token ids for the processes, and the checkpoint to go on from, if there is one.
 
@@ -94,6 +108,7 @@ def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapp
     checkpoints = Checkpoints.of(key)
     machine = detect(params.precision, max(1, min(params.batch, len(splits[TRAIN]))))
     refuse_impossible(params, machine)
+    refuse_unfit(params, base)
     if machine.host_rank:
         return Job(params=params, machine=machine, base=base.resolve(), folder=checkpoints.folder, pad_id=pad_id)
     checkpoints.start()

@@ -24,7 +24,7 @@ CONFIG = "adapter_config.json"
 def attach(model: "PreTrainedModel", params: LoraParams) -> "PeftModel":
     """The base with new LoRA layers, the only ones that train; same dtype as the base.
 
-    Raises UserError when a named target is not in the model, with the names that are.
+    Raises UserError when a named target is not in the model, with the names that are, or can't be adapted.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -48,7 +48,10 @@ def attach(model: "PreTrainedModel", params: LoraParams) -> "PeftModel":
         use_dora=params.dora,
         init_lora_weights=True if params.init == "default" else params.init,
     )
-    adapted: PeftModel = get_peft_model(model, config, autocast_adapter_dtype=False)
+    try:
+        adapted: PeftModel = get_peft_model(model, config, autocast_adapter_dtype=False)
+    except ValueError as error:  # of layers that peft can't adapt, with their names
+        raise UserError(Problem("train.lora.targets", f"{targets}: {error}", "layers that peft adapts")) from None
     if not any(parameter.requires_grad for parameter in adapted.parameters()):
         raise UserError(Problem("train.lora", "0 trainable parameters", "at least one target", "use targets: all-linear"))
     return adapted

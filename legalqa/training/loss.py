@@ -29,7 +29,7 @@ class AnswerLoss(nn.Module):
         self.register_buffer("right", torch.zeros((), dtype=torch.long), persistent=False)
         """Answer tokens that were the likeliest word, counted up without gradients alone: for the dev split."""
 
-    def forward(self, logits: torch.Tensor, labels: torch.Tensor, **_: Any) -> torch.Tensor:
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """``logits`` are hidden states here [rows, positions, hidden], ``labels`` what each predicts [rows, positions].
 
         Returns a scalar in fp32, whatever the dtype of the model.

@@ -23,7 +23,7 @@ from legalqa.stage import stage
 from legalqa.training.checkpoints import KEPT
 from legalqa.training.curves import read_log
 from legalqa.training.fits import GPU_PEAK, duration, public_table, verdict, zero_table
-from legalqa.training.job import DEV, LOG, TRAIN, Job, refuse_impossible
+from legalqa.training.job import DEV, LOG, TRAIN, Job, refuse_impossible, refuse_unfit
 from legalqa.training.launch import launch
 from legalqa.training.machine import Machine, detect
 from legalqa.training.packing import Samples, lay_out, plan_steps, tokenise
@@ -201,6 +201,8 @@ def report(params: Params, *, measured: bool) -> str:
     machine = detect(train.precision, train.batch)
     refuse_impossible(train, machine)
     here, shape = base_is_here(params.base), base_shape(params.base)
+    if here:
+        refuse_unfit(train, BASE)
     data, samples = read_data(train, machine, shape, exact=here)
     wide = machine.precision == "fp32"
     need = memory(shape, train, machine.device, machine.world, machine.processes, wide, data.longest)

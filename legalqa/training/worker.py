@@ -148,7 +148,7 @@ def _model(job: Job) -> tuple[Any, Any, int]:
 
     hf_logging.disable_progress_bar()
     dtype = torch.bfloat16 if job.machine.precision == "bf16" else torch.float32
-    attend = attention.PACKED_ATTENTION if job.params.layout == "packed" else "sdpa"
+    attend = attention.PACKED_ATTENTION if job.params.layout == "packed" else None  # None: its own
     four_bit = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=True
     )

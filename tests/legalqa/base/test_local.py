@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, BloomConfig, Gemma2Config, PreTrainedConfig
 
 from legalqa.base import loading, local
 from legalqa.files import read_json, write_json
@@ -157,29 +156,3 @@ def test_weights_of_another_config(source: Path, values: dict[str, object], said
     write_json(source / "config.json", {key: value for key, value in config.items() if value is not None})
     with pytest.raises(UserError, match=said):
         loading.check(source)
-
-
-@pytest.mark.parametrize(
-    ("config", "found"),
-    [
-        (BloomConfig(vocab_size=16, hidden_size=8, n_layer=1, n_head=2), "'bloom', whose attention is built into its code"),
-        (
-            Gemma2Config(
-                vocab_size=16,
-                hidden_size=8,
-                intermediate_size=8,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                num_key_value_heads=1,
-                head_dim=4,
-            ),
-            "'gemma2', with layers of kind sliding_attention",
-        ),
-    ],
-)
-def test_attention_of_another_kind_is_refused_before_anything_is_trained(
-    config: PreTrainedConfig, found: str, tmp_path: Path
-) -> None:
-    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=found):
-        loading.check(tmp_path)

@@ -77,13 +77,6 @@ def test_a_token_behind_the_end_of_the_cache_is_refused(tiny: Path) -> None:
         model.forward([Rows(0, len(IDS), [1])])
 
 
-def test_windowed_attention_is_refused(tiny: Path) -> None:
-    plain = load_model(tiny, None, "fp32")
-    plain.config.layer_types = ["full_attention", "sliding_attention"]
-    with pytest.raises(UserError, match="sliding_attention"):
-        SlotModel(plain, slots=1, length=8)
-
-
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=str(tmp_path)):
         load_model(tmp_path, None, "int8")

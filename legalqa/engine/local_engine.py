@@ -1,43 +1,39 @@
-"""The default engine: continuous batching over a transformers model. Requests join and leave between two steps.
+"""What the engines that run a transformers model themselves have in common: one thread that owns the model, and its queue.
 
-One thread owns the model: it loads it, and nobody else computes. (Each thread that does has its own OpenMP team; where the
-teams have more threads than there are cores, OpenMP's waiting threads sleep at once, and a step takes up to half as long
-again.) Each step reads the prompts of requests that have just got a slot, and writes for each that runs one token, or
-several where guesses were right; cancels and deadlines are looked at before every step.
-See `legalqa.engine.slots` for why a batch gives the same tokens.
+Nobody but that thread loads or computes. (Each thread that does has its own OpenMP team; where the teams have more threads
+than there are cores, OpenMP's waiting threads sleep at once, and a step takes up to half as long again.)
 """
 
 import asyncio
-import heapq
 import logging
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
+from torch import Tensor
+
 from legalqa.engine.answer import Answer
-from legalqa.engine.attention import Rows
 from legalqa.engine.drafts import Phrases
 from legalqa.engine.interface import Capabilities, Completion, Delta, FinishReason, GenerationRequest, Health
-from legalqa.engine.loading import Weights, load_model
-from legalqa.engine.quantised import CHEAP_ROWS
-from legalqa.engine.slots import SlotModel
+from legalqa.engine.loading import Weights
 from legalqa.engine.speed import Speed
 from legalqa.prompt import Prompt
 
-PREFILL_TOKENS = 512  # prompts read in one step: more would let the running answers wait
+MAX_CONTEXT = 2048  # tokens of prompt and answer
 
 log = logging.getLogger(__name__)
 
 
-class TransformersEngine:
-    """Runs a base folder, with an adapter merged in if there is one. ``weights`` "int8" is for CPUs.
+class LocalEngine(ABC):
+    """Runs a base folder, with an adapter if there is one. How requests share the model is what its kinds differ in.
 
-    ``phrases`` are what the model learnt to write: with them few answers at a time come sooner, and stay the same.
+    ``weights`` "int8" is for CPUs. ``phrases`` are what the model learnt to write, for kinds that guess.
     """
 
     def __init__(
@@ -46,22 +42,19 @@ class TransformersEngine:
         adapter: Path | None,
         prompt: Prompt,
         max_batch: int = 16,
-        max_context: int = 2048,
+        max_context: int = MAX_CONTEXT,
         weights: Weights = "int8",
         phrases: Phrases | None = None,
     ) -> None:
         self.prompt = prompt
-        self._phrases = phrases
         self._base, self._adapter, self._weights = base, adapter, weights
-        self._cheap_rows = CHEAP_ROWS if weights == "int8" else 1
+        self._phrases = phrases
         self._max_batch, self._max_context = max_batch, min(max_context, prompt.context)
-        self._model: SlotModel | None = None
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()  # guards all below
         self._waiting: deque[Answer] = deque()
         self._running: list[Answer] = []
         self._loss: tuple[Future[tuple[float, int]], Sequence[int], Sequence[int]] | None = None
-        self._free = list(range(max_batch))  # a heap: low slots first, whose memory was taken before
         self._accepting = False
         self._closing = False
         self._last_step = 0.0
@@ -90,7 +83,7 @@ class TransformersEngine:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
-        self._model = self._thread = None
+        self._thread = None
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         """Yield deltas as they come. Closing the iterator cancels the request; its slot is free after the running step."""
@@ -123,7 +116,7 @@ class TransformersEngine:
         """Sum of negative log-likelihoods (nats) over the marked tokens, and their number; only while nothing runs."""
         asked: Future[tuple[float, int]] = Future()
         with self._changed:
-            if self._model is None or self._running or self._waiting or self._loss:
+            if not self._accepting or self._running or self._waiting or self._loss:
                 raise RuntimeError("the engine is not idle")
             self._loss = (asked, ids, loss_mask)
             self._changed.notify_all()
@@ -144,7 +137,34 @@ class TransformersEngine:
             prefill_tokens_per_s=self._speed.prefill_tokens_per_s,
             decode_tokens_per_s=self._speed.decode_tokens_per_s,
             step_s=self._speed.step_s,
+            next_batch_s=self._next_batch_s(running),
         )
+
+    # ------------------------------------------------------------------ what the kinds differ in; all on the engine's thread
+
+    @abstractmethod
+    def _load(self) -> None:
+        """Get the model, and write one token with it: that compiles what is compiled at its first use."""
+
+    @abstractmethod
+    def _unload(self) -> None:
+        """Free the model."""
+
+    @abstractmethod
+    def _admit(self) -> None:
+        """Move those that may begin now from the waiting to the running ones."""
+
+    @abstractmethod
+    def _advance(self, batch: list[Answer]) -> None:
+        """Do some work for those that run."""
+
+    @abstractmethod
+    def _loss_of(self, ids: Sequence[int], loss_mask: Sequence[int]) -> tuple[float, int]:
+        """See `answer_loss`."""
+
+    def _next_batch_s(self, running: Sequence[Answer]) -> float:
+        """Seconds until those that wait may begin, where none joins those that run; asked from any thread."""
+        return 0.0
 
     # ------------------------------------------------------------------ callers' side
 
@@ -170,21 +190,19 @@ class TransformersEngine:
 
     def _run(self, loaded: "Future[None]") -> None:
         try:
-            model = SlotModel(load_model(self._base, self._adapter, self._weights), self._max_batch, self._max_context)
-            model.forward([Rows(0, 0, [self.prompt.pad_id])])  # compiles what is compiled at its first use
+            self._load()
         except BaseException as error:  # whatever it was, `start` raises it
             loaded.set_exception(error)
             return
-        self._model = model
         self._last_step = time.monotonic()
         loaded.set_result(None)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._running or self._loss or self._closing)
-                self._tell_loss(model)
+                self._tell_loss()
                 if self._closing:
-                    for answer in [*self._running, *self._waiting]:
-                        self._finish(answer, "cancelled")
+                    self._drop([*self._running, *self._waiting], "cancelled")
+                    self._unload()
                     self._changed.notify_all()
                     return
                 self._drop_cancelled_and_late()
@@ -192,50 +210,36 @@ class TransformersEngine:
                 batch = list(self._running)
             if batch:
                 try:
-                    self._step(batch)
+                    self._advance(batch)
                 except Exception as error:  # one bad step must not leave callers waiting for ever
                     log.exception("a step of %d sequences failed", len(batch))
                     self._fail(batch, f"{type(error).__name__}: {error}")
             with self._changed:
                 self._changed.notify_all()
 
-    def _tell_loss(self, model: SlotModel) -> None:
+    def _tell_loss(self) -> None:
         if self._loss:
             asked, ids, loss_mask = self._loss
             self._loss = None
             try:
-                asked.set_result(model.answer_loss(ids, loss_mask))
+                asked.set_result(self._loss_of(ids, loss_mask))
             except Exception as error:
                 asked.set_exception(error)
 
     def _drop_cancelled_and_late(self) -> None:
         now = time.monotonic()
-        for answer in [*self._running, *self._waiting]:
-            if answer.cancelled:
-                self._finish(answer, "cancelled")
-            elif answer.request.deadline is not None and now >= answer.request.deadline:
-                self._finish(answer, "deadline")
+        answers = [*self._running, *self._waiting]
+        self._drop([answer for answer in answers if answer.cancelled], "cancelled")
+        late = [a for a in answers if not a.cancelled and a.request.deadline is not None and now >= a.request.deadline]
+        self._drop(late, "deadline")
 
-    def _admit(self) -> None:
-        """Give free slots to those that wait, first come first served, as many prompts as one step should read."""
-        tokens = 0
-        while self._waiting and self._free:
-            tokens += self._waiting[0].unread_prompt
-            if tokens > PREFILL_TOKENS and self._running and self._running[-1].unread_prompt:
-                break
-            answer = self._waiting.popleft()
-            answer.slot = heapq.heappop(self._free)
-            self._running.append(answer)
+    def _drop(self, answers: Sequence[Answer], reason: FinishReason) -> None:
+        for answer in answers:
+            self._finish(answer, reason)
 
-    def _step(self, batch: list[Answer]) -> None:
-        assert self._model is not None
-        started = time.monotonic()
-        prompt_tokens = sum(answer.unread_prompt for answer in batch)
+    def _take(self, batch: Sequence[Answer], logits: Sequence[Tensor], prompt_tokens: int, started: float) -> None:
+        """End of a step: write what ``logits`` say, (tokens, vocabulary) for each of ``batch``, and note how long it took."""
         before = sum(answer.written for answer in batch)
-        room = (self._cheap_rows - len(batch)) // len(batch)
-        for answer in batch:
-            answer.guess(room)
-        logits = self._model.forward([answer.rows for answer in batch])
         for answer, rows in zip(batch, logits, strict=True):
             try:
                 reason = answer.take(rows)
@@ -250,14 +254,16 @@ class TransformersEngine:
 
     def _finish(self, answer: Answer, reason: FinishReason, error: str = "") -> None:
         with self._changed:
-            if answer.slot >= 0:
-                self._running.remove(answer)
-                heapq.heappush(self._free, answer.slot)
+            if answer in self._running:
+                self._leave(answer)
             else:
                 self._waiting.remove(answer)
         answer.finish(reason, error)
 
-    def _fail(self, batch: list[Answer], error: str) -> None:
+    def _leave(self, answer: Answer) -> None:
+        self._running.remove(answer)
+
+    def _fail(self, batch: Sequence[Answer], error: str) -> None:
         for answer in batch:
             if answer in self._running:
                 self._finish(answer, "error", error)

@@ -1,0 +1,81 @@
+"""The default engine: continuous batching over a transformers model. Requests join and leave between two steps.
+
+Each step reads the prompts of requests that have just got a slot, and writes for each that runs one token, or several where
+guesses were right; cancels and deadlines are looked at before every step. See `legalqa.engine.slots` for why a batch gives
+the same tokens.
+"""
+
+import heapq
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from legalqa.engine.answer import Answer
+from legalqa.engine.attention import Rows
+from legalqa.engine.drafts import Phrases
+from legalqa.engine.loading import Weights, load_model
+from legalqa.engine.local_engine import MAX_CONTEXT, LocalEngine
+from legalqa.engine.quantised import CHEAP_ROWS
+from legalqa.engine.slots import SlotModel
+from legalqa.prompt import Prompt
+
+PREFILL_TOKENS = 512  # prompts read in one step: more would let the running answers wait
+
+
+class ContinuousEngine(LocalEngine):
+    """For models whose attention can be exchanged, see `legalqa.base.attention`.
+
+    With ``phrases`` few answers at a time come sooner, and stay the same.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        adapter: Path | None,
+        prompt: Prompt,
+        max_batch: int = 16,
+        max_context: int = MAX_CONTEXT,
+        weights: Weights = "int8",
+        phrases: Phrases | None = None,
+    ) -> None:
+        super().__init__(base, adapter, prompt, max_batch, max_context, weights, phrases)
+        self._cheap_rows = CHEAP_ROWS if weights == "int8" else 1
+        self._model: SlotModel | None = None
+        self._free = list(range(max_batch))  # a heap: low slots first, whose memory was taken before
+
+    def _load(self) -> None:
+        self._model = SlotModel(load_model(self._base, self._adapter, self._weights), self._max_batch, self._max_context)
+        self._model.forward([Rows(0, 0, [self.prompt.pad_id])])
+
+    def _unload(self) -> None:
+        self._model = None
+
+    def _admit(self) -> None:
+        """Give free slots to those that wait, first come first served, as many prompts as one step should read."""
+        tokens = 0
+        while self._waiting and self._free:
+            tokens += self._waiting[0].unread_prompt
+            if tokens > PREFILL_TOKENS and self._running and self._running[-1].unread_prompt:
+                break
+            answer = self._waiting.popleft()
+            answer.slot = heapq.heappop(self._free)
+            self._running.append(answer)
+
+    def _leave(self, answer: Answer) -> None:
+        super()._leave(answer)
+        heapq.heappush(self._free, answer.slot)
+
+    def _advance(self, batch: list[Answer]) -> None:
+        """One step."""
+        assert self._model is not None
+        started = time.monotonic()
+        prompt_tokens = sum(answer.unread_prompt for answer in batch)
+        room = (self._cheap_rows - len(batch)) // len(batch)
+        for answer in batch:
+            answer.guess(room)
+        logits = self._model.forward([answer.rows for answer in batch])
+        self._take(batch, logits, prompt_tokens, started)
+
+    def _loss_of(self, ids: Sequence[int], loss_mask: Sequence[int]) -> tuple[float, int]:
+        assert self._model is not None
+        return self._model.answer_loss(ids, loss_mask)
