@@ -64,4 +64,5 @@ def open_engine(settings: Settings) -> Engine:
         max_context=params.context,
         weights=weights,
         phrases=phrases,
+        merged=settings.adapter == "merged",
     )

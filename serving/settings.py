@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     engine_url: str = ""
     upstream: Annotated[Endpoint | None, NoDecode, BeforeValidator(_decoded)] = None
     weights: Literal["fp32", "bf16", "int8"] | None = None
+    adapter: Literal["merged", "beside"] = "merged"
     endpoints: Annotated[list[Endpoint], NoDecode, BeforeValidator(_decoded)] = []
     passages_url: str = ""
     qdrant_url: str = ""

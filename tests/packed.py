@@ -1,6 +1,7 @@
 """A project as the stages before package leave it: tiny base, random adapter, a few test questions, their scores."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -19,10 +20,10 @@ TRAIN_KEY = "0123456789abcdef"
 QUESTIONS = ["借款不还怎么办？", "离婚时房子归谁？", "工资拖欠三个月了怎么办？", "遗嘱可以撤回吗？"]
 
 
-def tiny_adapter(base: Path, folder: Path, seed: int = 0) -> None:
+def tiny_adapter(base: Path, folder: Path, seed: int = 0, **lora: Any) -> None:
     """An adapter of random weights for a base, with all that train leaves beside it."""
     torch.manual_seed(seed)
-    model = attach(AutoModelForCausalLM.from_pretrained(base, dtype="auto"), LoraParams())
+    model = attach(AutoModelForCausalLM.from_pretrained(base, dtype="auto"), LoraParams(**lora))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)

@@ -5,7 +5,14 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import AutoModelForCausalLM, PretrainedConfig, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    MistralConfig,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen3_5TextConfig,
+)
 
 from legalqa.base.identity import Identity
 from legalqa.files import write_json
@@ -18,6 +25,20 @@ COMMON = (
 QWEN2_WORDS = (  # Qwen's own rule for cutting a text into words
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+
+OWN_ATTENTION: dict[str, dict[str, Any]] = {  # keys of `tiny_model` for models whose attention can't be exchanged
+    "alibi": {"kind": BloomConfig, "n_layer": 2, "n_head": 4},
+    "window": {"kind": MistralConfig, "sliding_window": 8, "head_dim": 16},
+    "linear": {
+        "kind": Qwen3_5TextConfig,
+        "head_dim": 16,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+        "layer_types": ["linear_attention", "full_attention"],
+    },
+}
 
 
 def tiny_tokenizer(special_tokens: tuple[str, ...] = SPECIAL_TOKENS) -> Tokenizer:

@@ -37,14 +37,16 @@ class ContinuousEngine(LocalEngine):
         max_context: int = MAX_CONTEXT,
         weights: Weights = "int8",
         phrases: Phrases | None = None,
+        merged: bool = True,
     ) -> None:
-        super().__init__(base, adapter, prompt, max_batch, max_context, weights, phrases)
+        super().__init__(base, adapter, prompt, max_batch, max_context, weights, phrases, merged)
         self._cheap_rows = CHEAP_ROWS if weights == "int8" else 1
         self._model: SlotModel | None = None
         self._free = list(range(max_batch))  # a heap: low slots first, whose memory was taken before
 
     def _load(self) -> None:
-        self._model = SlotModel(load_model(self._base, self._adapter, self._weights), self._max_batch, self._max_context)
+        model = load_model(self._base, self._adapter, self._weights, self._merged)
+        self._model = SlotModel(model, self._max_batch, self._max_context)
         self._model.forward([Rows(0, 0, [self.prompt.pad_id])])
 
     def _unload(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 from transformers import LlamaForCausalLM, Qwen2ForCausalLM
 
@@ -107,6 +108,8 @@ def _bias(layer: Int8Linear) -> Array:
 
 def fits(model: Any) -> bool:
     """Whether `FusedDecoder` computes what ``model`` computes."""
+    if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
+        return False
     if type(model) not in KINDS or not isinstance(model.lm_head, Int8Linear) or model.config.hidden_act != "silu":
         return False
     turned = 2 * len(model.model.rotary_emb.inv_freq)

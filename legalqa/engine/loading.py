@@ -1,7 +1,8 @@
 """A base folder and, if wanted, an adapter -> one causal language model ready to answer.
 
-The adapter is merged in float32 and the merged weight is rounded once to the form that is kept. (Merging into bf16 weights
-would round much of the small LoRA product away; an unmerged adapter costs two more products a layer at each step.)
+The adapter is merged in float32 and the merged weight is rounded once to the form that is kept: merging into bf16 weights
+would round much of the small LoRA product away. Beside the base, as it was trained, it is rounded by itself, and costs two
+more products a layer at each step.
 """
 
 from pathlib import Path
@@ -16,8 +17,11 @@ from legalqa.problems import Problem, UserError
 Weights = Literal["int8", "bf16", "fp32"]
 
 
-def load_model(base: Path, adapter: Path | None, weights: Weights) -> Any:
-    """The model in eval mode, adapter merged, weights in the asked form. Raises UserError when the folders can't be loaded."""
+def load_model(base: Path, adapter: Path | None, weights: Weights, merged: bool = True) -> Any:
+    """The model in eval mode, weights in the asked form, the adapter merged or beside the base.
+
+    Raises UserError when the folders can't be loaded, and for DoRA beside int8 weights, whose lengths it would need.
+    """
     if not (base / "config.json").is_file():
         raise UserError(Problem(str(base), "no model there", "a folder with config.json", "dvc repro base"))
     kept = torch.bfloat16 if weights == "bf16" else torch.float32
@@ -27,9 +31,16 @@ def load_model(base: Path, adapter: Path | None, weights: Weights) -> Any:
         from legalqa.training.lora import load_adapted
 
         adapted = load_adapted(base, adapter)
-        model = adapted.get_base_model() if weights == "int8" else adapted.float().merge_and_unload().to(kept)
+        if weights == "int8":
+            if not merged and adapted.active_peft_config.use_dora:
+                raise UserError(Problem(str(adapter), "DoRA beside int8 weights", "merged, or bf16 or fp32 weights"))
+            model = adapted.get_base_model()
+        elif merged:
+            model = adapted.float().merge_and_unload().to(kept)
+        else:
+            model = adapted.to(kept).get_base_model()
     if weights == "int8":
-        quantise(model)  # merges, too
+        quantise(model, merged)
         table = model.get_input_embeddings()
         for parameter in model.parameters():
             if parameter is not table.weight:

@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 class LocalEngine(ABC):
     """Runs a base folder, with an adapter if there is one. How requests share the model is what its kinds differ in.
 
-    ``weights`` "int8" is for CPUs. ``phrases`` are what the model learnt to write, for kinds that guess.
+    ``weights`` "int8" is for CPUs. ``phrases`` are what the model learnt to write, for kinds that guess. The adapter is
+    ``merged`` into the weights, or stays beside them.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class LocalEngine(ABC):
         max_context: int = MAX_CONTEXT,
         weights: Weights = "int8",
         phrases: Phrases | None = None,
+        merged: bool = True,
     ) -> None:
         self.prompt = prompt
-        self._base, self._adapter, self._weights = base, adapter, weights
+        self._base, self._adapter, self._weights, self._merged = base, adapter, weights, merged
         self._phrases = phrases
         self._max_batch, self._max_context = max_batch, min(max_context, prompt.context)
         self._thread: threading.Thread | None = None

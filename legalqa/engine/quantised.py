@@ -122,14 +122,19 @@ class _Part(nn.Module):
         return self.joined.columns(self._part, x)
 
 
-def quantise(model: nn.Module) -> None:
+def quantise(model: nn.Module, merged: bool = True) -> None:
     """Replace every linear layer of ``model``, in place; those that share their input become one product.
 
     A joined product gives each layer the very numbers it would give alone, with fewer passes over the activations. Adapters
     of peft are merged in float32, layer by layer: a float32 copy of the whole model would take most of the time and memory.
+    Not ``merged``, they stay beside their layers, which then are not joined.
     """
     for parent in list(_outside_adapters(model)):
         layers = {name: child for name, child in parent.named_children() if isinstance(child, nn.Linear | BaseTunerLayer)}
+        if not merged:
+            for name in [name for name, child in layers.items() if isinstance(child, BaseTunerLayer)]:
+                adapted: Any = layers.pop(name)
+                adapted.base_layer = Int8Linear(adapted.base_layer.weight, adapted.base_layer.bias)
         linear = {name: _merged(layer) for name, layer in layers.items()}
         for names in SIBLINGS:
             if linear.keys() >= set(names):

@@ -27,7 +27,7 @@ class StaticEngine(LocalEngine):
     _model: Any = None
 
     def _load(self) -> None:
-        self._model = load_model(self._base, self._adapter, self._weights)
+        self._model = load_model(self._base, self._adapter, self._weights, self._merged)
         self._model.generation_config = GenerationConfig()  # its maker's sampling must not mix with the requests'
         for module in self._model.modules():  # a long batch's first step takes a while, and is no stall
             module.register_forward_hook(self._note_progress)

@@ -109,7 +109,7 @@ def load_adapted(base_folder: Path | str, adapter_folder: Path | str) -> "PeftMo
 
     Raises UserError when the adapter is damaged, was made for another base, or does not fit it tensor by tensor.
     """
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
     from transformers import AutoModelForCausalLM
 
     check_adapter(adapter_folder)
@@ -122,9 +122,7 @@ def load_adapted(base_folder: Path | str, adapter_folder: Path | str) -> "PeftMo
     with safe_open(Path(adapter_folder) / WEIGHTS, "pt") as file:
         saved = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
     placed = {
-        name.replace(".default", ""): tuple(parameter.shape)
-        for name, parameter in adapted.named_parameters()
-        if "lora_" in name
+        name: tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(adapted, save_embedding_layers=False).items()
     }
     problems = [
         Problem(f"{Path(adapter_folder) / WEIGHTS}: {name}", f"{saved.get(name, 'missing')}", f"{placed.get(name, 'nothing')}")

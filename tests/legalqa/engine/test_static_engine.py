@@ -8,28 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, BloomConfig, MistralConfig, Qwen3_5TextConfig
+from transformers import AutoModelForCausalLM
 
 from legalqa.engine.choosing import engine_for
 from legalqa.engine.continuous_engine import ContinuousEngine
 from legalqa.engine.static_engine import StaticEngine
 from legalqa.prompt import Prompt
 from tests.legalqa.engine.conftest import QUESTIONS, asked
-from tests.tiny import tiny_model
-
-OTHERS: dict[str, dict[str, Any]] = {
-    "alibi": {"kind": BloomConfig, "n_layer": 2, "n_head": 4},
-    "window": {"kind": MistralConfig, "sliding_window": 8, "head_dim": 16},
-    "linear": {
-        "kind": Qwen3_5TextConfig,
-        "head_dim": 16,
-        "linear_num_key_heads": 2,
-        "linear_num_value_heads": 4,
-        "linear_key_head_dim": 16,
-        "linear_value_head_dim": 16,
-        "layer_types": ["linear_attention", "full_attention"],
-    },
-}
+from tests.tiny import OWN_ATTENTION, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +26,9 @@ def static(tiny: Path, prompt: Prompt) -> Iterator[StaticEngine]:
     engine.stop()
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", OWN_ATTENTION)
 def test_models_with_an_attention_of_their_own_are_answered_alike_alone_and_in_company(name: str, tmp_path: Path) -> None:
-    base = tiny_model(tmp_path / "base", spread=0.2, dtype=torch.float32, **OTHERS[name])
+    base = tiny_model(tmp_path / "base", spread=0.2, dtype=torch.float32, **OWN_ATTENTION[name])
     prompt = Prompt.from_base(base)
     assert engine_for(base, 256) is StaticEngine
     engine = StaticEngine(base, None, prompt, max_batch=4, max_context=256, weights="fp32")

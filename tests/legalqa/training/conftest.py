@@ -32,11 +32,11 @@ def make_job(base: Path, prompt: Prompt, tmp_path: Path, monkeypatch: pytest.Mon
     """A job of 24 conversations in 12 steps, checked and saved 4 times, in one process unless told; keys go to TrainParams."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
 
-    def make(key: str = "key", processes: int = 1, **keys: Any) -> Job:
+    def make(key: str = "key", processes: int = 1, of: Path = base, **keys: Any) -> Job:
         monkeypatch.setenv("LEGALQA_PROCESSES", str(processes))
         params = TrainParams(**{"batch": 4, "epochs": 2, "max_length": 64, "pack_tokens": 128, "learning_rate": 5e-3, **keys})
         splits = {TRAIN: tokenise("train", conversations(24), prompt, 64), DEV: tokenise("dev", conversations(5), prompt, 64)}
-        return prepare(key, params, base, prompt.pad_id, splits)
+        return prepare(key, params, of, prompt.pad_id, splits)
 
     return make
 

@@ -18,10 +18,10 @@ B = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
 A = B.replace("lora_B", "lora_A")
 
 
-@pytest.fixture
-def adapter(base: Path, tmp_path: Path) -> Path:
+@pytest.fixture(params=[{}, {"dora": True}, {"rslora": True}], ids=str)
+def adapter(base: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """An adapter whose B matrices are not zero."""
-    model = attach(AutoModelForCausalLM.from_pretrained(base), LoraParams(r=4))
+    model = attach(AutoModelForCausalLM.from_pretrained(base), LoraParams(r=4, **request.param))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:

@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
+from legalqa.prompt import Prompt
 from legalqa.training import checkpoints, int8, trainer, worker
 from legalqa.training.checkpoints import Checkpoints
 from legalqa.training.curves import read_log
 from legalqa.training.job import LOG, Job, Outcome
 from legalqa.training.lora import WEIGHTS, check_adapter
+from tests.legalqa.training.conftest import conversations
 from tests.legalqa.training.processes import train
+from tests.tiny import OWN_ATTENTION, tiny_model
 
 MakeJob = Callable[..., Job]
 
@@ -223,6 +227,26 @@ def test_how_it_is_computed_changes_no_loss(make_job: MakeJob, keys: dict[str, A
     assert losses(job) == pytest.approx(GOLDEN, rel=2e-3)
     check_adapter(adapter(job))
     assert len(load_file(adapter(job) / WEIGHTS)) == 2 * 7 * 2  # A and B of seven layers in two blocks
+
+
+@pytest.mark.parametrize("name", OWN_ATTENTION)
+def test_a_model_with_an_attention_of_its_own_learns_in_grouped_batches(
+    name: str, make_job: MakeJob, prompt: Prompt, tmp_path: Path
+) -> None:
+    base = tiny_model(tmp_path / name, spread=0.2, dtype=torch.float32, **OWN_ATTENTION[name])
+    job = make_job(of=base, layout="grouped", precision="fp32")
+    outcome = finished(job)
+    plain = AutoModelForCausalLM.from_pretrained(base)
+    loss, tokens = 0.0, 0
+    for conversation in conversations(5):
+        sample = prompt.training(conversation.conversations, 64)
+        ids, marked = torch.tensor([sample.ids]), torch.tensor([sample.loss_mask]).bool()
+        answer = int(marked.sum())
+        loss += plain(ids, labels=ids.masked_fill(~marked, -100)).loss.item() * answer
+        tokens += answer
+    assert outcome.dev_loss_before == pytest.approx(loss / tokens, rel=1e-4)
+    assert outcome.dev_loss < outcome.dev_loss_before - 0.3
+    check_adapter(adapter(job))
 
 
 @pytest.mark.parametrize("keys", [{}, {"processes": 2}, {"layout": "grouped"}, {"gradient_checkpointing": True}], ids=str)
