@@ -18,7 +18,7 @@ from legalqa.problems import UserError  # noqa: E402
 from legalqa.prompt import Prompt  # noqa: E402
 from legalqa.training import plan  # noqa: E402
 from legalqa.training.curves import read_log  # noqa: E402
-from legalqa.training.job import DEV, LOG, TRAIN, Job, refuse_impossible  # noqa: E402
+from legalqa.training.job import DEV, LOG, TRAIN, Job, settled  # noqa: E402
 from legalqa.training.launch import launch  # noqa: E402
 from legalqa.training.machine import PROCESSES, detect  # noqa: E402
 from legalqa.training.packing import tokenise  # noqa: E402
@@ -43,7 +43,7 @@ def row(processes: int, **keys: Any) -> str:
     os.environ[PROCESSES] = str(processes)
     params = PARAMS.model_copy(update={"checks": 2, **keys})
     machine = detect(params.precision, params.batch)
-    refuse_impossible(params, machine)
+    params = settled(params, machine)
     prompt = Prompt.from_base(BASE)
     made = conversations()
     parts = {TRAIN: made[:TRAINED], DEV: made[-DEV_SAMPLES:]}

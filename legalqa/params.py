@@ -194,7 +194,7 @@ class TrainParams(Block):
     pack_tokens: int = Key(512, gt=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     gradient_checkpointing: bool = False
-    quantise: Literal["none", "int8", "nf4"] = "none"
+    quantise: Literal["auto", "none", "int8", "nf4"] = "none"
     zero: Literal[1, 2, 3] = 2
     offload: Literal["none", "optimizer", "parameters"] = "none"
     lora: LoraParams = LoraParams()

@@ -8,6 +8,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    FalconConfig,
     MistralConfig,
     PretrainedConfig,
     Qwen2Config,
@@ -29,6 +30,7 @@ QWEN2_WORDS = (  # Qwen's own rule for cutting a text into words
 OWN_ATTENTION: dict[str, dict[str, Any]] = {  # keys of `tiny_model` for models whose attention can't be exchanged
     "alibi": {"kind": BloomConfig, "n_layer": 2, "n_head": 4},
     "window": {"kind": MistralConfig, "sliding_window": 8, "head_dim": 16},
+    "parallel": {"kind": FalconConfig},
     "linear": {
         "kind": Qwen3_5TextConfig,
         "head_dim": 16,

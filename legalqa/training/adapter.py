@@ -23,9 +23,10 @@ CODE = [
 def summary(train: Samples, dev: Samples, job: Job) -> str:
     """What will be trained, in two or three lines."""
     machine = job.machine
+    weights = machine.precision if job.params.quantise == "none" else f"{machine.precision}, base in {job.params.quantise}"
     lines = [
         f"{len(train)} samples of {train.offsets[-1] / len(train):.0f} tokens on average, {len(dev)} for dev loss; "
-        f"{machine.world} process(es) of {machine.threads} thread(s), {machine.precision}, ZeRO-{job.params.zero}"
+        f"{machine.world} process(es) of {machine.threads} thread(s), {weights}, ZeRO-{job.params.zero}"
     ]
     for name, samples in (("train", train), ("dev", dev)):
         cuts = {"prompts shortened": samples.prompt_cut, "answers cut": samples.answer_cut, "dropped": samples.dropped}
@@ -65,9 +66,7 @@ def publish(
             for name, s in samples.items()
         }
         facts = outcome.model_dump(exclude={"status", "problem"})
-        layout = job.machine.layout
-        write_json(
-            aside / "training.json", {"train_key": key, "base": identity.model_dump(), **facts, **cuts, "layout": layout}
-        )
+        about = {"train_key": key, "base": identity.model_dump(), **facts, **cuts, "layout": job.layout}
+        write_json(aside / "training.json", about)
         check_adapter(aside)
     job.checkpoints.finish()

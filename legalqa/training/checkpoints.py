@@ -54,7 +54,7 @@ class Checkpoints:
         return self.folder / f"checkpoint-{step}"
 
     def seal(self, step: int, layout: dict[str, Any]) -> None:
-        """Declare a checkpoint whole. ``layout`` is what it is tied to besides the train_key: processes and dtype."""
+        """Declare a checkpoint whole. ``layout`` is what it is tied to besides the train_key, see `Job.layout`."""
         folder = self.step_folder(step)
         files = {file.relative_to(folder).as_posix(): sha256(file) for file in files_under(folder) if file.name != SEAL}
         write_json(folder / SEAL, {"files": files, "layout": layout})

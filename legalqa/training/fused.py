@@ -50,24 +50,23 @@ class _Gate(torch.autograd.Function):
 class _Lora(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, base: nn.Linear | FrozenInt8Linear, a: torch.Tensor, b: torch.Tensor, scale: float
+        ctx: Any, flat: torch.Tensor, base: nn.Linear | FrozenInt8Linear, a: torch.Tensor, b: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        flat = x.reshape(-1, x.shape[-1])
         inner = (flat @ a.T).mul_(scale)
         ctx.save_for_backward(flat, a, b, inner)
         ctx.base, ctx.scale = base, scale
         y = base.ahead(flat) if isinstance(base, FrozenInt8Linear) else functional.linear(flat, base.weight, base.bias)
-        return y.addmm_(inner, b.T).view(*x.shape[:-1], -1)
+        return y.addmm_(inner, b.T)
 
     @staticmethod
     def backward(ctx: Any, *outputs: torch.Tensor) -> Tensors:
         flat, a, b, inner = ctx.saved_tensors
-        gradient = outputs[0].reshape(-1, outputs[0].shape[-1])
+        (gradient,) = outputs
         back = (gradient @ b).mul_(ctx.scale)
         below = None
         if ctx.needs_input_grad[0]:
             below = ctx.base.back(gradient) if isinstance(ctx.base, FrozenInt8Linear) else gradient @ ctx.base.weight
-            below = below.addmm_(back, a).view(*outputs[0].shape[:-1], -1)
+            below = below.addmm_(back, a)
         return below, None, back.T @ flat, gradient.T @ inner, None
 
 
@@ -92,8 +91,10 @@ def _mlp_of_answers(self: Any, x: torch.Tensor) -> torch.Tensor:
 def _lora(self: Any, x: torch.Tensor) -> torch.Tensor:
     (name,) = self.active_adapters
     a, b = self.lora_A[name].weight, self.lora_B[name].weight
-    result: torch.Tensor = _Lora.apply(x, self.base_layer, a, b, self.scaling[name])  # type: ignore[no-untyped-call]
-    return result
+    flat: torch.Tensor = _Lora.apply(  # type: ignore[no-untyped-call]
+        x.reshape(-1, x.shape[-1]), self.base_layer, a, b, self.scaling[name]
+    )
+    return flat.view(*x.shape[:-1], -1)  # not made inside: some models write into what they get, which autograd forbids there
 
 
 def install(model: Any) -> None:

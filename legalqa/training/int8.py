@@ -30,8 +30,8 @@ class FrozenInt8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out), dtype as it comes."""
-        y: Tensor = _Product.apply(x, self)  # type: ignore[no-untyped-call]
-        return y
+        rows: Tensor = _Product.apply(x.reshape(-1, self.in_features), self)  # type: ignore[no-untyped-call]
+        return rows.view(*x.shape[:-1], -1)  # not made inside, see `legalqa.training.fused`
 
     def ahead(self, rows: Tensor) -> Tensor:
         """The forward product, (tokens, in) -> (tokens, out)."""
@@ -45,14 +45,14 @@ class FrozenInt8Linear(nn.Module):
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: FrozenInt8Linear) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, layer: FrozenInt8Linear) -> Tensor:
         ctx.layer = layer
-        return layer.ahead(x.reshape(-1, layer.in_features)).view(*x.shape[:-1], -1)
+        return layer.ahead(rows)
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None]:
         (gradient,) = outputs
-        return ctx.layer.back(gradient.reshape(-1, ctx.layer.out_features)).view(*gradient.shape[:-1], -1), None
+        return ctx.layer.back(gradient), None
 
 
 def in_levels(rows: Tensor, levels: int = LEVELS) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,11 @@ class Job(BaseModel):
     resume: int | None = None
 
     @property
+    def layout(self) -> dict[str, str | int]:
+        """What a checkpoint and the bytes of an adapter depend on besides the train_key."""
+        return self.machine.layout | {"quantise": self.params.quantise}
+
+    @property
     def checkpoints(self) -> Checkpoints:
         """The checkpoints of this training."""
         return Checkpoints(self.folder)
@@ -75,14 +80,21 @@ class Outcome(BaseModel):
         return cls.model_validate(read_json(path)) if path.exists() else None
 
 
-def refuse_impossible(params: TrainParams, machine: Machine) -> None:
-    """Raises UserError for settings that contradict each other or the machine, before anything is started."""
+def settled(params: TrainParams, machine: Machine) -> TrainParams:
+    """The params with what ``quantise: auto`` means here: int8 where that is faster and can be.
+
+    Raises UserError for settings that contradict each other or the machine, before anything is started.
+    """
     zero.settings(params, machine)
+    if params.quantise == "auto":
+        int8 = multiplies_int8(machine.device) and params.zero < 3 and not params.lora.dora
+        return params.model_copy(update={"quantise": "int8" if int8 else "none"})
     if params.quantise == "int8" and not multiplies_int8(machine.device):
         on, why = "a processor without VNNI", "integer products take 16 times as long as fp32 ones there"
         if machine.device == "cuda":
             on, why = "a GPU", "int8 is for processors with VNNI"
-        raise UserError(Problem("train.quantise", f"int8 on {on}", f"none or nf4: {why}", "set quantise: none"))
+        raise UserError(Problem("train.quantise", f"int8 on {on}", f"none or nf4: {why}", "set quantise: auto"))
+    return params
 
 
 def refuse_unfit(params: TrainParams, base: Path) -> None:
@@ -107,22 +119,22 @@ def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapp
     """
     checkpoints = Checkpoints.of(key)
     machine = detect(params.precision, max(1, min(params.batch, len(splits[TRAIN]))))
-    refuse_impossible(params, machine)
+    params = settled(params, machine)
     refuse_unfit(params, base)
+    job = Job(params=params, machine=machine, base=base.resolve(), folder=checkpoints.folder, pad_id=pad_id)
     if machine.host_rank:
-        return Job(params=params, machine=machine, base=base.resolve(), folder=checkpoints.folder, pad_id=pad_id)
+        return job
     checkpoints.start()
     resume, troubles = checkpoints.newest_whole()
     for trouble in troubles:
         print(trouble, flush=True)
-    if resume is not None and (made_with := checkpoints.layout(resume)) != machine.layout:
-        fixed = machine.model_copy(
-            update={"processes": made_with["processes"] // machine.hosts, "threads": made_with["threads"]}
-        )
+    if resume is not None and (made_with := checkpoints.layout(resume)) != job.layout:
+        processes = {"processes": made_with["processes"] // machine.hosts, "threads": made_with["threads"]}
+        fixed = job.model_copy(update={"machine": machine.model_copy(update=processes)})
         if fixed.layout != made_with or os.environ.get(PROCESSES):
             fix = f"set {PROCESSES}={made_with['processes']} to go on, or remove {checkpoints.folder} to start anew"
-            raise UserError(Problem(f"checkpoint-{resume}", f"made with {made_with}", f"{machine.layout} as now", fix))
-        machine = fixed
+            raise UserError(Problem(f"checkpoint-{resume}", f"made with {made_with}", f"{job.layout} as now", fix))
+        job = fixed
     for name, samples in splits.items():
         samples.save(checkpoints.folder / name)
-    return Job(params=params, machine=machine, base=base.resolve(), folder=checkpoints.folder, pad_id=pad_id, resume=resume)
+    return job.model_copy(update={"resume": resume})

@@ -37,7 +37,7 @@ class Machine(BaseModel):
 
     @property
     def layout(self) -> dict[str, str | int]:
-        """What a checkpoint and the bytes of an adapter depend on."""
+        """What of it a checkpoint and the bytes of an adapter depend on."""
         return {"device": self.device, "processes": self.world, "threads": self.threads, "precision": self.precision}
 
 

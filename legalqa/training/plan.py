@@ -23,7 +23,7 @@ from legalqa.stage import stage
 from legalqa.training.checkpoints import KEPT
 from legalqa.training.curves import read_log
 from legalqa.training.fits import GPU_PEAK, duration, public_table, verdict, zero_table
-from legalqa.training.job import DEV, LOG, TRAIN, Job, refuse_impossible, refuse_unfit
+from legalqa.training.job import DEV, LOG, TRAIN, Job, refuse_unfit, settled
 from legalqa.training.launch import launch
 from legalqa.training.machine import Machine, detect
 from legalqa.training.packing import Samples, lay_out, plan_steps, tokenise
@@ -199,7 +199,7 @@ def report(params: Params, *, measured: bool) -> str:
     """The whole plan as text."""
     train = params.train
     machine = detect(train.precision, train.batch)
-    refuse_impossible(train, machine)
+    train = settled(train, machine)
     here, shape = base_is_here(params.base), base_shape(params.base)
     if here:
         refuse_unfit(train, BASE)

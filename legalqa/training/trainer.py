@@ -121,7 +121,7 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         super()._save_checkpoint(model, trial)
         dist.barrier()
         if self.is_world_process_zero():
-            self.job.checkpoints.seal(self.state.global_step, self.job.machine.layout)
+            self.job.checkpoints.seal(self.state.global_step, self.job.layout)
             self.job.checkpoints.prune(self.state.best_global_step)
 
 

@@ -10,7 +10,7 @@ from legalqa.params import BaseParams, TrainParams
 from legalqa.problems import UserError
 from legalqa.records import write_jsonl
 from legalqa.training import fits, lora, plan
-from legalqa.training.job import refuse_impossible
+from legalqa.training.job import settled
 from legalqa.training.machine import Machine
 from legalqa.training.shapes import PUBLIC, Shape, memory
 from tests.legalqa.training.conftest import conversations
@@ -93,19 +93,24 @@ def test_int8_where_it_can_not_be(vnni: None) -> None:
     int8 = BIG.model_copy(update={"quantise": "int8"})
     gpu = Machine(device="cuda", processes=1, threads=1, precision="bf16")
     with pytest.raises(UserError, match=r"train\.quantise: int8 on a GPU; expected none or nf4"):
-        refuse_impossible(int8, gpu)
-    refuse_impossible(int8, CPU)
+        settled(int8, gpu)
+    assert settled(int8, CPU) == int8
+    auto = BIG.model_copy(update={"quantise": "auto"})
+    assert (settled(auto, CPU).quantise, settled(auto, gpu).quantise) == ("int8", "none")
     dora = BIG.model_copy(update={"lora": BIG.lora.model_copy(update={"dora": True})})
     assert not [name for name, _ in fits.knobs(dora, 1, "cpu") if "int8" in name]
+    for keys in ({"zero": 3}, {"lora": dora.lora}):
+        assert settled(auto.model_copy(update=keys), CPU).quantise == "none"
     assert fits.zero_table(PUBLIC["Llama-2-7B"], int8, 8) == fits.zero_table(PUBLIC["Llama-2-7B"], BIG, 8)
     assert fits.public_table(int8, 0.5, 140) == fits.public_table(BIG, 0.5, 140)
 
 
 def test_a_processor_without_vnni_refuses_int8_and_is_planned_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("legalqa.training.machine.cpu_flags", lambda: {"avx2"})
-    said = r"train\.quantise: int8 on a processor without VNNI; expected none or nf4: .* 16 times .*; -> set quantise: none"
+    said = r"train\.quantise: int8 on a processor without VNNI; expected none or nf4: .* 16 times .*; -> set quantise: auto"
     with pytest.raises(UserError, match=said):
-        refuse_impossible(BIG.model_copy(update={"quantise": "int8"}), CPU)
+        settled(BIG.model_copy(update={"quantise": "int8"}), CPU)
+    assert settled(BIG.model_copy(update={"quantise": "auto"}), CPU).quantise == "none"
     shape = PUBLIC["Llama-2-7B"]
     ladder = [
         (name, memory(shape, tried, "cpu", 2, 2, wide=False, tokens=min(2048, tried.pack_tokens)).total)
