@@ -24,7 +24,7 @@ $(VENV)/.installed: requirements.lock
 	[ -x $(VENV)/bin/python ] || "$$python" -m venv $(VENV)
 	install() { UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip install --quiet --python $(VENV)/bin/python -r requirements.lock; }
 	command -v uv >/dev/null && install || \
-		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock  # as uv does: what is imported compiles itself
 	touch $@
 
 .PHONY: setup
