@@ -16,12 +16,16 @@ from serving.app import create_app
 from serving.bulk import BulkItem, BulkResult, answer_all
 from serving.gateway import ENGINE_NAME, configuration
 from serving.guard import Guard
+from serving.prefork import keep_alive
 
 OWN = {"metrics": {"enabled": False}, "logging": {"access": {"enabled": False}}, "traffic": {"timeout": 3600}}  # ours instead
 try:
-    gateway_app = create_app(configuration())
+    configured = configuration()
+    gateway_app = create_app(configured)
 except UserError as error:
     sys.exit(str(error))
+if ENGINE_NAME in sys.argv:  # this is the worker that BentoML has started for the engine
+    keep_alive("" if configured.settings.engine == "openai" else "legalqa.engine.choosing")
 
 REQUIREMENTS = Path(__file__).resolve().parent / "serving" / "requirements.txt"  # exact pins: nothing is left to lock
 
@@ -36,8 +40,6 @@ class Engine:
 
     def __init__(self) -> None:
         os.nice(5)
-        # peft would import it with torch's compiler, for 4-bit training alone: 2 s of a start. None means: not there.
-        sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
 
 
 @bentoml.service(name="legalqa", image=image, workers=1, runner_probe={"enabled": False}, **OWN)
