@@ -77,7 +77,7 @@ def test_shares_that_do_not_add_up(tmp_path: Path) -> None:
 )
 def test_int8_where_it_can_not_be(tmp_path: Path, old: str, new: str, found: str) -> None:
     path = _edited(tmp_path, old, new)
-    path.write_text(path.read_text(encoding="utf-8").replace("  quantise: auto", "  quantise: int8", 1), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("  quantise: none", "  quantise: int8", 1), encoding="utf-8")
     assert found in _message(path)
 
 
