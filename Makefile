@@ -22,9 +22,9 @@ $(VENV)/.installed: requirements.lock
 	python=$$(command -v $(PYTHON) || command -v python3)
 	"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and f"Python 3.11 is needed, {sys.executable} is {sys.version.split()[0]}; name it: make PYTHON=/path/to/python3.11")'
 	[ -x $(VENV)/bin/python ] || "$$python" -m venv $(VENV)
-	install() { UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip install --quiet --python $(VENV)/bin/python -r requirements.lock; }
+	install() { UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python -r requirements.lock; }
 	command -v uv >/dev/null && install || \
-		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock  # as uv does: what is imported compiles itself
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	touch $@
 
 .PHONY: setup
