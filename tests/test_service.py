@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import openai
+import psutil
 import pytest
 
 from legalqa import store
@@ -55,15 +56,15 @@ class Server:
     def ask(self, question: str = PROBATION, **more: object) -> httpx.Response:
         return self.http.post("/ask", json={"question": question, "max_tokens": 24, **more})
 
-    def engine_pid(self) -> int:
-        """The one that holds the model, by its own word."""
-        workers = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=True
-        ).stdout.split()
-        (engine,) = [
-            int(pid) for pid in workers if b"--service-name\0legalqa-engine" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-        return engine
+    def workers(self) -> list[psutil.Process]:
+        """What BentoML has started."""
+        return psutil.Process(self.process.pid).children()
+
+    def engine_pids(self) -> tuple[int, int]:
+        """The parent that starts it again, and the one that holds the model."""
+        (parent,) = [worker for worker in self.workers() if "legalqa-engine" in worker.cmdline()]
+        (engine,) = parent.children()
+        return parent.pid, engine.pid
 
 
 @contextmanager
@@ -142,17 +143,14 @@ def test_health_page_and_metrics(server: Server) -> None:
 
 def test_only_the_engine_holds_torch(server: Server) -> None:
     server.wait_for_model()
-    engine = server.engine_pid()
-    workers = subprocess.run(
-        ["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    with_torch = [int(pid) for pid in workers if "libtorch" in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")]
-    assert with_torch == [engine]
+    with_torch = [worker.pid for worker in server.workers() if any("libtorch" in m.path for m in worker.memory_maps())]
+    assert with_torch == [server.engine_pids()[0]]
+    assert len(server.workers()) == 2
 
 
 def test_a_stopped_engine_is_noticed_and_comes_back(server: Server) -> None:
     server.wait_for_model()
-    engine = server.engine_pid()
+    _, engine = server.engine_pids()
     os.kill(engine, signal.SIGSTOP)
     try:
         assert server.ask().status_code == 200  # not the model's, and not after the model's whole deadline
@@ -165,15 +163,19 @@ def test_a_stopped_engine_is_noticed_and_comes_back(server: Server) -> None:
     wait_until(lambda: server.ask(temperature=1.0, seed=5).json()["source"] == "tuned", 30, "the model did not come back")
 
 
-def test_a_killed_engine_is_covered_and_started_again(server: Server) -> None:
+@pytest.mark.parametrize("whom", ["engine", "parent"])
+def test_a_killed_engine_is_covered_and_started_again(server: Server, whom: str) -> None:
     server.wait_for_model()
-    os.kill(server.engine_pid(), signal.SIGKILL)
+    before = server.engine_pids()
+    os.kill(before[whom == "engine"], signal.SIGKILL)
     answer = server.ask()
     assert (answer.status_code, answer.json()["source"]) == (200, "knowledge")
     wait_until(lambda: server.model() != "ready", 10, "not noticed")
     assert server.http.get("/readyz").status_code == 200
     server.wait_for_model()
     wait_until(lambda: server.ask(temperature=1.0, seed=5).json()["source"] == "tuned", 30, "the model did not come back")
+    after = server.engine_pids()
+    assert (after[0] == before[0], after[1] == before[1]) == (whom == "engine", False)
 
 
 def test_a_terminated_service_finishes_its_answers(server: Server) -> None:
