@@ -82,8 +82,10 @@ class Admission:
     def load(self, health: Health, max_batch: int) -> Health:
         """The engine's health with this door's own, current count of the accepted work."""
         running = min(len(self.tickets), max_batch)
+        longest = max((ticket.unwritten for ticket in self.tickets), default=0)
         return dataclasses.replace(
             health,
+            next_batch_s=0.0 if health.joins else longest * health.step_s,
             running=running,
             waiting=len(self.tickets) - running,
             queued_prompt_tokens=sum(ticket.unread for ticket in self.tickets),

@@ -66,8 +66,8 @@ class Health:
 
     ``queued_prompt_tokens`` wait to be read, ``pending_new_tokens`` may still be written for all accepted requests;
     the rates are moving averages in tokens a second, ``step_s`` of the seconds that a step took which only wrote, or
-    would have taken (see `legalqa.engine.speed`); all 0 before the first measurement. ``next_batch_s`` are the seconds until
-    requests that wait may begin, where none joins a batch that runs.
+    would have taken (see `legalqa.engine.speed`); all 0 before the first measurement. Where none ``joins`` a batch that runs,
+    ``next_batch_s`` are the seconds until those that wait may begin.
     """
 
     alive: bool
@@ -80,6 +80,7 @@ class Health:
     prefill_tokens_per_s: float = 0.0
     decode_tokens_per_s: float = 0.0
     step_s: float = 0.0
+    joins: bool = True
     next_batch_s: float = 0.0
 
     def estimate(self, prompt_tokens: int, new_tokens: int, max_batch: int) -> Estimate:

@@ -37,6 +37,8 @@ class LocalEngine(ABC):
     ``merged`` into the weights, or stays beside them.
     """
 
+    joins = True  # requests join those that run
+
     def __init__(
         self,
         base: Path,
@@ -106,8 +108,9 @@ class LocalEngine(ABC):
     ) -> list[Completion]:
         """Answer all, in order; one completion a request, an item that fails carries its error."""
         queues: list[queue.SimpleQueue[Delta]] = [queue.SimpleQueue() for _ in requests]
-        for request, deltas in zip(requests, queues, strict=True):
-            self._submit(request, deltas.put)
+        with self._changed:  # all at once: else the first batch would depend on how soon the engine looks
+            for request, deltas in zip(requests, queues, strict=True):
+                self._submit(request, deltas.put)
         completions = []
         for request, deltas in zip(requests, queues, strict=True):
             completions.append(_collect(deltas.get, len(request.prompt_ids)))
@@ -139,7 +142,8 @@ class LocalEngine(ABC):
             prefill_tokens_per_s=self._speed.prefill_tokens_per_s,
             decode_tokens_per_s=self._speed.decode_tokens_per_s,
             step_s=self._speed.step_s,
-            next_batch_s=self._next_batch_s(running),
+            joins=self.joins,
+            next_batch_s=0.0 if self.joins else self._speed.step_s * max((answer.left for answer in running), default=0),
         )
 
     # ------------------------------------------------------------------ what the kinds differ in; all on the engine's thread
@@ -163,10 +167,6 @@ class LocalEngine(ABC):
     @abstractmethod
     def _loss_of(self, ids: Sequence[int], loss_mask: Sequence[int]) -> tuple[float, int]:
         """See `answer_loss`."""
-
-    def _next_batch_s(self, running: Sequence[Answer]) -> float:
-        """Seconds until those that wait may begin, where none joins those that run; asked from any thread."""
-        return 0.0
 
     # ------------------------------------------------------------------ callers' side
 

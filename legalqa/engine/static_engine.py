@@ -20,11 +20,15 @@ from legalqa.engine.answer import Answer
 from legalqa.engine.loading import load_model
 from legalqa.engine.local_engine import LocalEngine
 
+PADDING = 512  # tokens of padding that a batch may have in any case
+
 
 class StaticEngine(LocalEngine):
-    """For every causal language model of transformers."""
+    """For causal language models of transformers that heed an attention mask (RWKV and xLSTM do not)."""
 
+    joins = False
     _model: Any = None
+    _reading = False  # the prompts of a batch
 
     def _load(self) -> None:
         self._model = load_model(self._base, self._adapter, self._weights, self._merged)
@@ -37,7 +41,12 @@ class StaticEngine(LocalEngine):
         self._model = None
 
     def _admit(self) -> None:
+        """First come first served, until padding to the longest prompt would more than double what there is to read."""
+        sizes: list[int] = []
         while self._waiting and len(self._running) < self._max_batch:
+            sizes.append(self._waiting[0].unread_prompt)
+            if len(sizes) * max(sizes) > 2 * sum(sizes) + PADDING:
+                break
             self._running.append(self._waiting.popleft())
 
     def _advance(self, batch: list[Answer]) -> None:
@@ -47,6 +56,7 @@ class StaticEngine(LocalEngine):
 
         def choose(_ids: Tensor, scores: Tensor) -> Tensor:
             nonlocal prompt_tokens, started
+            self._reading = False
             rows = [row for row, answer in enumerate(batch) if answer in self._running]
             self._take([batch[row] for row in rows], [scores[row, None] for row in rows], prompt_tokens, started)
             prompt_tokens, started = 0, time.monotonic()
@@ -59,6 +69,7 @@ class StaticEngine(LocalEngine):
                 self._changed.notify_all()
                 return torch.tensor([self._closing or answer not in self._running for answer in batch])
 
+        self._reading = True
         longest = max(answer.left for answer in batch)
         self._generate([answer.request.prompt_ids for answer in batch], longest, [choose], [ended])
 
@@ -84,7 +95,5 @@ class StaticEngine(LocalEngine):
         return float(torch.nn.functional.cross_entropy(logits, tokens[marked], reduction="sum")), len(marked)
 
     def _note_progress(self, *_unused: Any) -> None:
-        self._last_step = time.monotonic()
-
-    def _next_batch_s(self, running: Sequence[Answer]) -> float:
-        return max((answer.left for answer in running), default=0) * self._speed.step_s
+        if self._reading:
+            self._last_step = time.monotonic()

@@ -7,7 +7,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from legalqa.base.attention import own_attention
 from legalqa.files import read_json, write_json
 from legalqa.params import TrainParams
 from legalqa.problems import Problem, UserError
@@ -87,7 +86,9 @@ def settled(params: TrainParams, machine: Machine) -> TrainParams:
     """
     zero.settings(params, machine)
     if params.quantise == "auto":
-        int8 = multiplies_int8(machine.device) and params.zero < 3 and not params.lora.dora
+        # Host 0 decides for all hosts, and another's processor may be of another kind.
+        alone = multiplies_int8(machine.device) and machine.hosts == 1
+        int8 = alone and params.zero < 3 and not params.lora.dora
         return params.model_copy(update={"quantise": "int8" if int8 else "none"})
     if params.quantise == "int8" and not multiplies_int8(machine.device):
         on, why = "a processor without VNNI", "integer products take 16 times as long as fp32 ones there"
@@ -99,6 +100,8 @@ def settled(params: TrainParams, machine: Machine) -> TrainParams:
 
 def refuse_unfit(params: TrainParams, base: Path) -> None:
     """Raises UserError for a base that can't be trained in this way, by its config."""
+    from legalqa.base.attention import own_attention  # torch: not for the processes that only read a job
+
     config = base / "config.json"
     problems = []
     if params.layout == "packed" and (why := own_attention(base, params.max_length)):

@@ -1,6 +1,7 @@
 """The door: what fits its deadline gets in, all places come back."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings, strategies
@@ -40,6 +41,20 @@ def test_accepted_work_counts_until_it_is_done() -> None:
     first.close()
     first.close()
     assert len(door.tickets) == 2
+
+
+def test_who_can_not_join_a_batch_waits_for_its_end() -> None:
+    """Counted here, at once: the engine's own word comes twice a second."""
+    door = Admission(PARAMS)
+    static = replace(MEASURED, joins=False, step_s=0.05)
+    first = admit(door, first_s=4, health=static)
+    assert first
+    assert admit(door, first_s=4, health=static) is None  # a hundred steps of 50 ms, which may as well take twice the time
+    assert admit(door, first_s=4, health=replace(static, joins=True))
+    first.wrote(80)
+    for ticket in door.tickets - {first}:
+        ticket.close()
+    assert admit(door, first_s=4, health=static)
 
 
 def test_caps_on_requests_and_tokens() -> None:

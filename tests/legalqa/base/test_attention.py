@@ -3,9 +3,12 @@ from pathlib import Path
 import pytest
 from transformers import (
     BloomConfig,
+    DeepseekV2Config,
+    DiffLlamaConfig,
     Gemma2Config,
     Gemma3TextConfig,
     GlmConfig,
+    GptOssConfig,
     LlamaConfig,
     MistralConfig,
     PretrainedConfig,
@@ -38,10 +41,16 @@ WINDOWS = {"num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_at
             4097,
             "model_type 'mistral', with layers of kind sliding_attention, looking back 4096 tokens",
         ),
-        (Gemma2Config(**WINDOWS), 512, "model_type 'gemma2', which caps the logits of its attention"),
-        (Gemma2Config(**WINDOWS, attn_logit_softcapping=None), 512, ""),
+        (Gemma2Config(**WINDOWS), 512, "model_type 'gemma2', whose attention has sinks or caps its logits"),
+        (GptOssConfig(**WINDOWS), 512, "model_type 'gpt_oss', whose attention has sinks or caps its logits"),
+        (DeepseekV2Config(), 512, "model_type 'deepseek_v2', whose keys and values are of another form"),
+        (DiffLlamaConfig(), 512, "model_type 'diffllama', whose keys and values are of another form"),
     ],
 )
 def test_why_a_model_keeps_its_attention(config: PretrainedConfig, length: int, why: str, tmp_path: Path) -> None:
     config.save_pretrained(tmp_path)
     assert own_attention(tmp_path, length) == why
+
+
+def test_where_no_model_is_nothing_is_said(tmp_path: Path) -> None:
+    assert own_attention(tmp_path, 512) == ""

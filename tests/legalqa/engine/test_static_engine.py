@@ -10,8 +10,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from legalqa.engine.answer import Answer
 from legalqa.engine.choosing import engine_for
 from legalqa.engine.continuous_engine import ContinuousEngine
+from legalqa.engine.interface import GenerationRequest
 from legalqa.engine.static_engine import StaticEngine
 from legalqa.prompt import Prompt
 from tests.legalqa.engine.conftest import QUESTIONS, asked
@@ -134,3 +136,21 @@ def test_reading_a_long_batch_is_progress(static: StaticEngine, prompt: Prompt) 
         hook.remove()
     assert len(seen) == len(layers) == 2
     assert seen[0] < seen[1]
+
+
+def test_a_long_prompt_does_not_make_short_ones_read_its_padding(prompt: Prompt, tmp_path: Path) -> None:
+    base = tiny_model(tmp_path / "base")
+    engine = StaticEngine(base, None, prompt, max_batch=8, max_context=2048, weights="fp32")
+    batches: list[list[int]] = []
+    advance = engine._advance
+
+    def noted(batch: list[Answer]) -> None:
+        batches.append([len(answer.request.prompt_ids) for answer in batch])
+        advance(batch)
+
+    engine._advance = noted  # type: ignore[method-assign]
+    engine.start()
+    answers = engine.generate_many([GenerationRequest((5,) * size, 2) for size in (20, 20, 20, 1500, 20, 1500)])
+    engine.stop()
+    assert [len(answer.token_ids) for answer in answers] == [2] * 6
+    assert batches == [[20, 20, 20], [1500, 20, 1500]]
