@@ -71,6 +71,8 @@ def _config_problems(source: Path, config: dict[str, Any]) -> list[Problem]:
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         found = f"model_type {kind!r}" + (" with code of its own, which is never run" if "auto_map" in config else "")
         problems.append(Problem(where, found, "a causal language model that transformers knows by itself"))
+    elif "vocab_size" not in config:  # nested, as those of models that see pictures, too
+        problems.append(Problem(where, "no vocab_size", "a text model's configuration, its sizes at the top"))
     if "quantization_config" in config:
         fix = "take the original, base.source and train.lora can quantise it"
         problems.append(Problem(where, "already quantised weights", "weights in 16 or 32 bits", fix))

@@ -138,6 +138,14 @@ def test_config_is_no_json_object(source: Path, tmp_path: Path, content: str) ->
         local.write(source, tmp_path / "base")
 
 
+def test_a_configuration_of_several_models_is_refused_before_anything_is_copied(source: Path, tmp_path: Path) -> None:
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    write_json(source / "config.json", {"model_type": "qwen3_5", "text_config": config})
+    with pytest.raises(UserError, match="no vocab_size; expected a text model's configuration, its sizes at the top"):
+        local.write(source, tmp_path / "base")
+    assert not list((tmp_path / "base").iterdir())
+
+
 def test_no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such folder.*correct base\.path"):
         local.write(tmp_path / "nowhere", tmp_path / "base")
