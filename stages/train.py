@@ -33,7 +33,7 @@ def main(params: TrainParams) -> None:
         print(f"host {job.machine.host_rank} has done its part; host 0 publishes")
         return
 
-    tags = {"base": identity.name, "base.sha256": identity.sha256} | {key: str(value) for key, value in job.layout.items()}
+    tags = {"base": identity.name, "base.sha256": identity.sha256} | {name: str(value) for name, value in job.layout.items()}
     with tracking.train_run(key, params.model_dump(), tags, SPLITS) as run:
         outcome = launch(job, run.log)
         rows = curves.read_log(job.folder / LOG)

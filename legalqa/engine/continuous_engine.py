@@ -8,16 +8,13 @@ the same tokens.
 import heapq
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from legalqa.engine.answer import Answer
 from legalqa.engine.attention import Rows
-from legalqa.engine.drafts import Phrases
-from legalqa.engine.loading import Weights, load_model
-from legalqa.engine.local_engine import MAX_CONTEXT, LocalEngine
+from legalqa.engine.loading import load_model
+from legalqa.engine.local_engine import LocalEngine
 from legalqa.engine.quantised import CHEAP_ROWS
 from legalqa.engine.slots import SlotModel
-from legalqa.prompt import Prompt
 
 PREFILL_TOKENS = 512  # prompts read in one step: more would let the running answers wait
 
@@ -28,23 +25,11 @@ class ContinuousEngine(LocalEngine):
     With ``phrases`` few answers at a time come sooner, and stay the same.
     """
 
-    def __init__(
-        self,
-        base: Path,
-        adapter: Path | None,
-        prompt: Prompt,
-        max_batch: int = 16,
-        max_context: int = MAX_CONTEXT,
-        weights: Weights = "int8",
-        phrases: Phrases | None = None,
-        merged: bool = True,
-    ) -> None:
-        super().__init__(base, adapter, prompt, max_batch, max_context, weights, phrases, merged)
-        self._cheap_rows = CHEAP_ROWS if weights == "int8" else 1
-        self._model: SlotModel | None = None
-        self._free = list(range(max_batch))  # a heap: low slots first, whose memory was taken before
+    _model: SlotModel | None = None
 
     def _load(self) -> None:
+        self._cheap_rows = CHEAP_ROWS if self._weights == "int8" else 1
+        self._free = list(range(self._max_batch))  # a heap: low slots first, whose memory was taken before
         model = load_model(self._base, self._adapter, self._weights, self._merged)
         self._model = SlotModel(model, self._max_batch, self._max_context)
         self._model.forward([Rows(0, 0, [self.prompt.pad_id])])
