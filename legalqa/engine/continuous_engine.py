@@ -9,6 +9,8 @@ import heapq
 import time
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from legalqa.engine.answer import Answer
 from legalqa.engine.attention import Rows
 from legalqa.engine.loading import load_model
@@ -63,6 +65,6 @@ class ContinuousEngine(LocalEngine):
         logits = self._model.forward([answer.rows for answer in batch])
         self._take(batch, logits, prompt_tokens, started)
 
-    def _loss_of(self, ids: Sequence[int], loss_mask: Sequence[int]) -> tuple[float, int]:
+    def _logits_of(self, ids: Sequence[int], at: Tensor) -> Tensor:
         assert self._model is not None
-        return self._model.answer_loss(ids, loss_mask)
+        return self._model.logits([Rows(0, 0, ids)], at)

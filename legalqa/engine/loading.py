@@ -35,10 +35,10 @@ def load_model(base: Path, adapter: Path | None, weights: Weights, merged: bool 
             if not merged and adapted.active_peft_config.use_dora:
                 raise UserError(Problem(str(adapter), "DoRA beside int8 weights", "merged, or bf16 or fp32 weights"))
             model = adapted.get_base_model()
-        elif merged:
-            model = adapted.float().merge_and_unload().to(kept)
         else:
-            model = adapted.to(kept).get_base_model()
+            model = adapted.float().merge_and_unload() if merged else adapted.get_base_model()
+            for parameter in model.parameters():  # no buffers: rotary frequencies stay in float32, as without an adapter
+                parameter.data = parameter.data.to(kept)
     if weights == "int8":
         quantise(model, merged)
         table = model.get_input_embeddings()

@@ -16,7 +16,9 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from legalqa.engine.answer import Answer
 from legalqa.engine.drafts import Phrases
@@ -138,12 +140,10 @@ class LocalEngine(ABC):
             waiting=len(waiting),
             last_step_age_s=time.monotonic() - self._last_step if running or waiting else 0.0,
             queued_prompt_tokens=sum(len(s.request.prompt_ids) for s in waiting),
-            pending_new_tokens=sum(s.left for s in running + waiting),
             prefill_tokens_per_s=self._speed.prefill_tokens_per_s,
             decode_tokens_per_s=self._speed.decode_tokens_per_s,
             step_s=self._speed.step_s,
             joins=self.joins,
-            next_batch_s=0.0 if self.joins else self._speed.step_s * max((answer.left for answer in running), default=0),
         )
 
     # ------------------------------------------------------------------ what the kinds differ in; all on the engine's thread
@@ -165,8 +165,8 @@ class LocalEngine(ABC):
         """Do some work for those that run."""
 
     @abstractmethod
-    def _loss_of(self, ids: Sequence[int], loss_mask: Sequence[int]) -> tuple[float, int]:
-        """See `answer_loss`."""
+    def _logits_of(self, ids: Sequence[int], at: Tensor) -> Tensor:
+        """Logits (len(at), vocabulary) in float32 of what follows the tokens at the positions ``at`` of one text."""
 
     # ------------------------------------------------------------------ callers' side
 
@@ -224,7 +224,11 @@ class LocalEngine(ABC):
             asked, ids, loss_mask = self._loss
             self._loss = None
             try:
-                asked.set_result(self._loss_of(ids, loss_mask))
+                marked = torch.tensor(loss_mask).nonzero().flatten()
+                marked = marked[marked > 0]  # nothing foretells the first token
+                logits = self._logits_of(ids, marked - 1)
+                loss = functional.cross_entropy(logits, torch.tensor(ids)[marked], reduction="sum")
+                asked.set_result((float(loss), len(marked)))
             except Exception as error:
                 asked.set_exception(error)
 

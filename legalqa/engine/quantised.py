@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from legalqa.engine import kernels
+from legalqa.problems import Problem, UserError
 
 ZERO_POINT = 128  # the products take unsigned activations
 VNNI = torch.cpu._is_vnni_supported()
@@ -50,6 +51,12 @@ class Int8Linear(nn.Module):
             self.packed = torch.ops.onednn.qlinear_prepack(whole, None)
             self.zeros = torch.zeros(self.out_features, dtype=torch.int32)
         self.bias = None if bias is None else bias.detach().float()
+
+    @property
+    def weight(self) -> Tensor:
+        """Raises UserError: packed weights can't be read, as some models' layers would (Mamba's)."""
+        found = "int8, and a model whose code reads the weights of its layers"
+        raise UserError(Problem("weights", found, "bf16 or fp32", "set evaluate.weights; for a service, LEGALQA_WEIGHTS"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Quantise each row of ``x``, multiply in integers, scale back."""

@@ -43,18 +43,11 @@ class SlotModel:
             keep += asked
             sizes.append(len(asked))
             first = last
-        return list(torch.split(self._logits(rows, torch.tensor(keep)), sizes))
+        return list(torch.split(self.logits(rows, torch.tensor(keep)), sizes))
 
     @torch.inference_mode()
-    def answer_loss(self, ids: Sequence[int], loss_mask: Sequence[int]) -> tuple[float, int]:
-        """Sum of negative log-likelihoods (nats) over the tokens that ``loss_mask`` marks, and their number."""
-        marked = torch.tensor(loss_mask).nonzero().flatten()
-        marked = marked[marked > 0]
-        logits = self._logits([Rows(0, 0, ids)], marked - 1)
-        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(ids)[marked], reduction="sum")
-        return float(loss), len(marked)
-
-    def _logits(self, rows: Sequence[Rows], keep: Tensor) -> Tensor:
+    def logits(self, rows: Sequence[Rows], keep: Tensor) -> Tensor:
+        """Logits (len(keep), vocabulary) in float32 of what follows the tokens ``keep``, numbered through all ``rows``."""
         ids = torch.tensor([token for r in rows for token in r.token_ids])
         return self._forward(ids, keep, Plan(rows, self._cache))
 

@@ -87,12 +87,11 @@ class StaticEngine(LocalEngine):
         )
 
     @torch.inference_mode()
-    def _loss_of(self, ids: Sequence[int], loss_mask: Sequence[int]) -> tuple[float, int]:
-        marked = torch.tensor(loss_mask).nonzero().flatten()
-        marked = marked[marked > 0]
-        tokens = torch.tensor(ids)
-        logits = self._model(input_ids=tokens[None], use_cache=False).logits[0, marked - 1].float()
-        return float(torch.nn.functional.cross_entropy(logits, tokens[marked], reduction="sum")), len(marked)
+    def _logits_of(self, ids: Sequence[int], at: Tensor) -> Tensor:
+        some = self._model._supports_logits_to_keep()  # else it makes those of all tokens
+        output = self._model(input_ids=torch.tensor([ids]), use_cache=False, **({"logits_to_keep": at} if some else {}))
+        logits: Tensor = output.logits[0] if some else output.logits[0, at]
+        return logits.float()
 
     def _note_progress(self, *_unused: Any) -> None:
         if self._reading:

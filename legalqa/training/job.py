@@ -100,13 +100,15 @@ def settled(params: TrainParams, machine: Machine) -> TrainParams:
 
 def refuse_unfit(params: TrainParams, base: Path) -> None:
     """Raises UserError for a base that can't be trained in this way, by its config."""
-    from legalqa.base.attention import own_attention  # torch: not for the processes that only read a job
+    from transformers import AutoConfig  # and what comes with it: not for the processes that only read a job
+
+    from legalqa.base.attention import own_attention
 
     config = base / "config.json"
     problems = []
     if params.layout == "packed" and (why := own_attention(base, params.max_length)):
         problems.append(Problem("train.layout", f"packed, and a base of {why}", "grouped", "set layout: grouped"))
-    if cap := read_json(config).get("final_logit_softcapping"):
+    if cap := getattr(AutoConfig.from_pretrained(base, local_files_only=True).get_text_config(), "final_logit_softcapping", 0):
         wanted = "none: the loss is computed without the model's head"
         problems.append(Problem(f"{config}: final_logit_softcapping", f"{cap:g}", wanted, "take another base"))
     if problems:
@@ -135,7 +137,11 @@ def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapp
         processes = {"processes": made_with["processes"] // machine.hosts, "threads": made_with["threads"]}
         fixed = job.model_copy(update={"machine": machine.model_copy(update=processes)})
         if fixed.layout != made_with or os.environ.get(PROCESSES):
-            fix = f"set {PROCESSES}={made_with['processes']} to go on, or remove {checkpoints.folder} to start anew"
+            other = [name for name, value in fixed.layout.items() if made_with.get(name) != value]
+            go_on = f"set {PROCESSES}={made_with['processes']}"
+            if other:
+                go_on = f"go on where {' and '.join(other)} can be the same"
+            fix = f"{go_on}, or remove {checkpoints.folder} to start anew"
             raise UserError(Problem(f"checkpoint-{resume}", f"made with {made_with}", f"{job.layout} as now", fix))
         job = fixed
     for name, samples in splits.items():

@@ -205,6 +205,7 @@ def report(params: Params, *, measured: bool) -> str:
         refuse_unfit(train, BASE)
     data, samples = read_data(train, machine, shape, exact=here)
     wide = machine.precision == "fp32"
+    kept = "" if train.quantise == "none" else f", base in {train.quantise}"
     need = memory(shape, train, machine.device, machine.world, machine.processes, wide, data.longest)
     said = f"{need.total:.1f} GB a process: {_parts(need)}"
     if measured:
@@ -221,7 +222,7 @@ def report(params: Params, *, measured: bool) -> str:
     lines = [
         f"data       {data.samples} samples, {about}{data.tokens} tokens ({data.answer_share:.0%} learned), "
         f"{data.cut} shortened or dropped at max_length {train.max_length} ({data.cut / data.samples:.1%})",
-        f"run        {data.steps} steps of {train.batch} conversations in {train.epochs:g} epochs, {machine.precision}, "
+        f"run        {data.steps} steps of {train.batch} conversations in {train.epochs:g} epochs, {machine.precision}{kept}, "
         f"{data.micro_batches} micro-batch(es) a step on {machine.world} process(es) x {machine.threads} thread(s)",
         f"model      {shape.name}: {shape.parameters / 1e9:.2f} billion parameters, "
         f"{trained:,} trainable ({trained / shape.parameters:.2%})",

@@ -166,7 +166,8 @@ def _model(job: Job) -> tuple[Any, Any, int]:
     model = lora.attach(base, job.params.lora)
     if int8:
         _to_int8(base, job)
-        base.to(dtype)  # only now, when the large weights are gone
+        for parameter in base.parameters():  # only now, when the large weights are gone; rotary frequencies stay in float32
+            parameter.data = parameter.data.to(dtype)
     answer_loss = loss.install(base)
     if job.machine.device == "cpu" and job.params.zero < 3:  # ZeRO-3 gathers a layer's weights in its own forward only
         fused.install(model)

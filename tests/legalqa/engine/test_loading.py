@@ -53,6 +53,15 @@ def test_rounded_weights_are_near(base: Path, adapter: Path, weights: Weights, m
     assert (rounded - trained).abs().mean() < 0.2 * (plain - trained).abs().mean()
 
 
+@pytest.mark.parametrize("merged", [True, False])
+@pytest.mark.parametrize("weights", ["int8", "bf16"])
+def test_positions_are_not_rounded(base: Path, adapter: Path, weights: Weights, merged: bool) -> None:
+    exact = load_model(base, None, "fp32").model.rotary_emb.inv_freq
+    assert exact.dtype == torch.float32
+    for model in (load_model(base, None, weights), load_model(base, adapter, weights, merged)):
+        assert torch.equal(model.model.rotary_emb.inv_freq, exact)
+
+
 @pytest.mark.parametrize("kind", [ContinuousEngine, StaticEngine])
 def test_engines_answer_alike_with_the_adapter_merged_and_beside(kind: type[LocalEngine], base: Path, adapter: Path) -> None:
     prompt = Prompt.from_base(base)

@@ -233,7 +233,7 @@ def test_one_thread_loads_and_computes(
 ) -> None:
     """A second thread with an OpenMP team of its own would slow every step down."""
     seen: list[tuple[str, str]] = []
-    for name in ("_load", "_advance", "_loss_of"):
+    for name in ("_load", "_advance", "_logits_of"):
         original = getattr(kind, name)
 
         def noted(*args: object, _name: str = name, _original: Callable[..., object] = original) -> object:
@@ -251,8 +251,22 @@ def test_one_thread_loads_and_computes(
         engine.answer_loss([10**9], [1])
     assert engine.generate_many([request])[0].finish_reason == "length"
     engine.stop()
-    assert {name for name, _ in seen} == {"_load", "_advance", "_loss_of"}
+    assert {name for name, _ in seen} == {"_load", "_advance", "_logits_of"}
     assert {thread for _, thread in seen} == {"engine"}
+
+
+def test_answer_loss_is_that_of_transformers(kind: type[LocalEngine], tiny: Path, prompt: Prompt) -> None:
+    ids = asked(prompt, QUESTIONS[0], new=1).prompt_ids
+    mask = [1, 0, 0, *[1] * (len(ids) - 3)]  # nothing foretells the first token: it does not count
+    labels = [-100, -100, -100, *ids[3:]]
+    plain = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    expected = plain(torch.tensor([ids]), labels=torch.tensor([labels])).loss.item()
+    engine = kind(tiny, None, prompt, max_context=256, weights="fp32")
+    engine.start()
+    loss, tokens = engine.answer_loss(ids, mask)
+    engine.stop()
+    assert tokens == len(ids) - 3
+    assert loss / tokens == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_base_that_is_missing_is_told_by_start(kind: type[LocalEngine], tmp_path: Path, prompt: Prompt) -> None:

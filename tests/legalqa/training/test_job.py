@@ -21,6 +21,9 @@ def test_what_keeps_a_base_from_being_trained_is_told_at_once(tmp_path: Path) ->
     with pytest.raises(UserError) as grouped:
         refuse_unfit(GROUPED, tmp_path)
     assert "train.layout" not in str(grouped.value)
+    (tmp_path / "config.json").write_text('{"model_type": "gemma2"}', encoding="utf-8")
+    with pytest.raises(UserError, match="final_logit_softcapping: 30"):  # what its class adds counts too
+        refuse_unfit(GROUPED, tmp_path)
 
 
 def test_others_fit(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from legalqa.problems import UserError
 from legalqa.prompt import Prompt
 from legalqa.training import checkpoints, int8, trainer, worker
 from legalqa.training.checkpoints import Checkpoints
@@ -182,6 +183,12 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(make_job: MakeJob
     assert not job_folder.exists()
     assert finished(job) == expected
     assert (adapter(job) / WEIGHTS).read_bytes() == (adapter(unbroken) / WEIGHTS).read_bytes()
+
+
+def test_a_checkpoint_of_another_form_is_not_continued(make_job: MakeJob) -> None:
+    assert train(make_job(), KillAt("step", 5)) is None
+    with pytest.raises(UserError, match=r"made with .*go on where quantise can be the same, or remove .* to start anew"):
+        make_job(quantise="nf4")
 
 
 def test_a_published_training_starts_anew_and_repeats(make_job: MakeJob) -> None:
