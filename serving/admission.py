@@ -5,32 +5,46 @@ how many may still be written. The engine's health brings the two rates.
 """
 
 import dataclasses
+import math
 import time
+from collections import deque
+from itertools import accumulate, islice
 
 from legalqa.engine.interface import Health
 from legalqa.params import ServeParams
 
 SAFETY = 2.0  # a first token that comes in twice the expected time still comes in time
 TRIAL_S = 5.0
+REMEMBERED = 50  # answers whose lengths foretell those of others
 
 
 class Ticket:
-    """One admitted request. ``wrote`` as tokens come, ``close`` when it ends, however it ends."""
+    """One admitted request. ``wrote`` as tokens come, ``ended`` with the last, ``close`` when it is over, in whatever way."""
 
     def __init__(self, admission: "Admission", prompt_tokens: int, new_tokens: int) -> None:
         self._admission = admission
         self.unread = prompt_tokens
-        self.unwritten = new_tokens
+        self.written = 0
+        self.allowed = new_tokens
         self.size = prompt_tokens + new_tokens
+
+    @property
+    def unwritten(self) -> int:
+        """Tokens that may still come."""
+        return max(self.allowed - self.written, 0)
 
     def wrote(self, tokens: int) -> None:
         """So many more tokens have come; with the first of them the prompt has been read."""
         self.unread = 0
-        self.unwritten = max(self.unwritten - tokens, 0)
+        self.written += tokens
+
+    def ended(self, *, cut: bool) -> None:
+        """The answer is whole, or ``cut`` at the length that was allowed."""
+        self._admission.lengths.append(math.inf if cut else self.written)
 
     def close(self) -> None:
         """Give the place back; once is enough, twice does no harm."""
-        self._admission.tickets.discard(self)
+        self._admission.tickets.pop(self, None)
 
 
 class Admission:
@@ -38,7 +52,8 @@ class Admission:
 
     def __init__(self, params: ServeParams) -> None:
         self._params = params
-        self.tickets: set[Ticket] = set()
+        self.tickets: dict[Ticket, None] = {}  # a set in order: the engine gives its places to who came first
+        self.lengths: deque[float] = deque(maxlen=REMEMBERED)
         self._last_admitted = time.monotonic()
 
     def admit(
@@ -53,7 +68,7 @@ class Admission:
     def keep(self, prompt_tokens: int, new_tokens: int) -> Ticket:
         """A ticket that counts for others, without asking whether it fits."""
         ticket = Ticket(self, prompt_tokens, new_tokens)
-        self.tickets.add(ticket)
+        self.tickets[ticket] = None
         return ticket
 
     def fits(
@@ -69,7 +84,8 @@ class Admission:
             return False
         if not health.decode_tokens_per_s and len(self.tickets) >= max_batch:
             return False
-        estimate = self.load(health, max_batch).estimate(prompt_tokens, new_tokens, max_batch)
+        free_s = self._free_s(health, max_batch)
+        estimate = self.load(health, max_batch).estimate(prompt_tokens, new_tokens, max_batch, free_s)
         now = time.monotonic()
         late = now + SAFETY * estimate.first_token_s > first_token_by or now + estimate.total_s > deadline
         return not late or not (self.tickets or now < self._last_admitted + TRIAL_S)
@@ -82,15 +98,35 @@ class Admission:
     def load(self, health: Health, max_batch: int) -> Health:
         """The engine's health with this door's own, current count of the accepted work."""
         running = min(len(self.tickets), max_batch)
-        longest = max((ticket.unwritten for ticket in self.tickets), default=0)
         return dataclasses.replace(
             health,
-            next_batch_s=0.0 if health.joins else longest * health.step_s,
             running=running,
             waiting=len(self.tickets) - running,
             queued_prompt_tokens=sum(ticket.unread for ticket in self.tickets),
-            pending_new_tokens=sum(ticket.unwritten for ticket in self.tickets),
         )
+
+    def _free_s(self, health: Health, max_batch: int) -> float:
+        """Seconds until the next request may begin: until as many answers have ended as wait already, and one more.
+
+        How long each of them still gets is foretold by the last answers that were longer than it is now. So a batch that began
+        at once is known to end at once, and one of answers of all ages to lose one every few steps.
+        """
+        if not health.joins:
+            return max((ticket.unwritten for ticket in self.tickets), default=0) * health.step_s
+        if len(self.tickets) < max_batch:
+            return 0.0
+        rounds, before = divmod(len(self.tickets) - max_batch, max_batch)
+        ends = sorted(end for ticket in islice(self.tickets, max_batch) for end in self._ends(ticket))
+        ended = accumulate(chance for _, chance in ends)
+        steps = next(steps for (steps, _), so_far in zip(ends, ended, strict=True) if so_far > before + 0.999)  # of fractions
+        whole = max((ticket.allowed for ticket in self.tickets), default=0)
+        return (steps + rounds * whole) * health.step_s
+
+    def _ends(self, ticket: Ticket) -> list[tuple[float, float]]:
+        """After how many more steps its answer may end, and the chance of each."""
+        longer = [min(length, ticket.allowed) - ticket.written for length in self.lengths if length > ticket.written]
+        likely = longer or [ticket.unwritten]
+        return [(max(steps, 0.0), 1 / len(likely)) for steps in likely]
 
     def retry_after_s(self, health: Health) -> float:
         """Seconds until about half of the accepted work is done: when asking again is worth it."""

@@ -112,6 +112,7 @@ class Watch:
         elif delta.finish_reason in ("stop", "length"):
             allowed = self._ask.first_token_by - self._begun
             self.permit.succeeded(slow=self._first_at - self._begun > LATE * allowed)
+            self._ticket.ended(cut=delta.finish_reason == "length")
 
     def close(self) -> None:
         """Give everything back. An answer that has reported nothing was cancelled by its client."""

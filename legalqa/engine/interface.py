@@ -64,10 +64,9 @@ class Estimate:
 class Health:
     """The truth by progress: an engine with work whose last step is old is stalled, whatever else it says.
 
-    ``queued_prompt_tokens`` wait to be read, ``pending_new_tokens`` may still be written for all accepted requests;
-    the rates are moving averages in tokens a second, ``step_s`` of the seconds that a step took which only wrote, or
-    would have taken (see `legalqa.engine.speed`); all 0 before the first measurement. Where none ``joins`` a batch that runs,
-    ``next_batch_s`` are the seconds until those that wait may begin.
+    ``queued_prompt_tokens`` wait to be read; the rates are moving averages in tokens a second, ``step_s`` of the seconds that
+    a step took which only wrote, or would have taken (see `legalqa.engine.speed`); all 0 before the first measurement. Where
+    none ``joins`` a batch that runs, those that wait begin together when it has ended.
     """
 
     alive: bool
@@ -76,23 +75,19 @@ class Health:
     waiting: int = 0
     last_step_age_s: float = 0.0
     queued_prompt_tokens: int = 0
-    pending_new_tokens: int = 0
     prefill_tokens_per_s: float = 0.0
     decode_tokens_per_s: float = 0.0
     step_s: float = 0.0
     joins: bool = True
-    next_batch_s: float = 0.0
 
-    def estimate(self, prompt_tokens: int, new_tokens: int, max_batch: int) -> Estimate:
-        """How long a request of this size would take behind what is already accepted. Rates unknown yet give 0."""
+    def estimate(self, prompt_tokens: int, new_tokens: int, max_batch: int, free_s: float = 0.0) -> Estimate:
+        """How long a request of this size would take behind what is already accepted. Rates unknown yet give 0.
+
+        ``free_s`` are the seconds until it has a place in the batch, which who keeps count of all requests can tell.
+        """
         if not (self.prefill_tokens_per_s and self.decode_tokens_per_s):
             return Estimate(0.0, 0.0)
-        ahead = self.queued_prompt_tokens / self.prefill_tokens_per_s
-        free_s = 0.0
-        if self.running + self.waiting >= max_batch:  # a slot comes free when its share of the accepted work is done
-            free_s = self.pending_new_tokens / (self.running + self.waiting) * (self.waiting + 1) / self.decode_tokens_per_s
-        ahead += max(free_s, self.next_batch_s)
-        first = ahead + prompt_tokens / self.prefill_tokens_per_s
+        first = free_s + (self.queued_prompt_tokens + prompt_tokens) / self.prefill_tokens_per_s
         at_once = min(max_batch, self.running + self.waiting + 1)
         return Estimate(first, first + new_tokens * at_once / self.decode_tokens_per_s)
 

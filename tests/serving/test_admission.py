@@ -11,7 +11,7 @@ from legalqa.params import ServeParams
 from serving.admission import TRIAL_S, Admission, Ticket
 
 PARAMS = ServeParams(max_requests=6, max_tokens=4000)
-MEASURED = Health(alive=True, ready=True, prefill_tokens_per_s=200, decode_tokens_per_s=40)
+MEASURED = Health(alive=True, ready=True, prefill_tokens_per_s=200, decode_tokens_per_s=40, step_s=0.05)
 
 
 def admit(
@@ -46,15 +46,44 @@ def test_accepted_work_counts_until_it_is_done() -> None:
 def test_who_can_not_join_a_batch_waits_for_its_end() -> None:
     """Counted here, at once: the engine's own word comes twice a second."""
     door = Admission(PARAMS)
-    static = replace(MEASURED, joins=False, step_s=0.05)
+    static = replace(MEASURED, joins=False)
     first = admit(door, first_s=4, health=static)
     assert first
     assert admit(door, first_s=4, health=static) is None  # a hundred steps of 50 ms, which may as well take twice the time
     assert admit(door, first_s=4, health=replace(static, joins=True))
     first.wrote(80)
-    for ticket in door.tickets - {first}:
+    for ticket in door.tickets.keys() - {first}:
         ticket.close()
     assert admit(door, first_s=4, health=static)
+
+
+def test_a_batch_that_began_at_once_ends_at_once_and_one_of_all_ages_answer_by_answer() -> None:
+    """A hundred steps of 50 ms are 5 s, which may as well take 10; with 60 of them written, 2 s."""
+    for written, lets_in in (((0, 0), False), ((60, 60), True), ((0, 60), True)):
+        door = Admission(PARAMS)
+        for ticket, tokens in zip([admit(door), admit(door)], written, strict=True):
+            assert ticket
+            ticket.wrote(tokens)
+        assert bool(admit(door)) is lets_in
+
+
+def test_the_length_of_the_last_answers_foretells_those_of_others() -> None:
+    """They may get hundred tokens, and are allowed a thousand."""
+    door = Admission(PARAMS)
+    running = [admit(door, new=1000, first_s=100, total_s=100) for _ in range(2)]
+    for ticket in running:
+        assert ticket
+        ticket.wrote(90)
+    assert admit(door) is None
+    for tokens in (100, 100, 80, 1000):
+        past = Ticket(door, 50, 1000)
+        past.wrote(tokens)
+        past.ended(cut=tokens == 1000)
+    assert admit(door)  # the last but 80 are longer than these: of two one is likely to end within 10 steps
+    for ticket in running:
+        assert ticket
+        ticket.wrote(20)
+    assert admit(door) is None  # only the one that was cut was longer than these
 
 
 def test_caps_on_requests_and_tokens() -> None:
@@ -103,7 +132,7 @@ def test_caps_hold_and_everything_comes_back(course: list[tuple[str, int, int]])
         load = door.load(MEASURED, 2)
         assert len(held) == load.running + load.waiting == len(door.tickets) <= PARAMS.max_requests
         assert door.tokens <= PARAMS.max_tokens
-        assert load.queued_prompt_tokens >= 0 and load.pending_new_tokens >= 0
+        assert load.queued_prompt_tokens >= 0
         assert 1 <= door.retry_after_s(MEASURED) <= 60
     for ticket in held:
         ticket.close()
