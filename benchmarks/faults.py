@@ -18,6 +18,7 @@ from serving.library import CANNED
 
 KINDS = ("kill", "stop", "slow")
 BACK_WITHIN_S = 300.0  # an engine that takes longer has gone for good, and the run fails
+WITHIN_S, WITHIN_CALLS = 5.0, 10  # a fault that took both longer and more questions to be noticed is late
 
 
 async def _mode(url: str) -> str:
@@ -110,6 +111,7 @@ async def faults(server: Server, bundle: Bundle, questions: Sequence[str], times
         "detected": len(detected),
         "detect_s": max(detected, default=0.0),
         "detect_calls": max(calls, default=0),
+        "detected_late": sum(s > WITHIN_S and n > WITHIN_CALLS for s, n in zip(detected, calls, strict=True)),
         "fallback_p50_ms": 1000 * quantile(after, 0.5),
         "fallback_p99_ms": 1000 * quantile(after, 0.99),
         "fallbacks": len(after),

@@ -1,14 +1,13 @@
 """Admission: only what fits its deadline gets in, by the engine's measured rates; nothing waits to fail later.
 
 The gateway is the engine's only client, so it knows what is accepted without asking: how many tokens wait to be read and
-how many may still be written. The engine's health brings the two rates.
+how many may still be written. The engine's health brings its rates, and whether requests join a batch that runs.
 """
 
 import dataclasses
-import math
 import time
 from collections import deque
-from itertools import accumulate, islice
+from itertools import accumulate
 
 from legalqa.engine.interface import Health
 from legalqa.params import ServeParams
@@ -40,7 +39,7 @@ class Ticket:
 
     def ended(self, *, cut: bool) -> None:
         """The answer is whole, or ``cut`` at the length that was allowed."""
-        self._admission.lengths.append(math.inf if cut else self.written)
+        self._admission.lengths.append((self.written, cut))
 
     def close(self) -> None:
         """Give the place back; once is enough, twice does no harm."""
@@ -53,7 +52,7 @@ class Admission:
     def __init__(self, params: ServeParams) -> None:
         self._params = params
         self.tickets: dict[Ticket, None] = {}  # a set in order: the engine gives its places to who came first
-        self.lengths: deque[float] = deque(maxlen=REMEMBERED)
+        self.lengths: deque[tuple[int, bool]] = deque(maxlen=REMEMBERED)  # and whether it would have been longer
         self._last_admitted = time.monotonic()
 
     def admit(
@@ -109,24 +108,40 @@ class Admission:
         """Seconds until the next request may begin: until as many answers have ended as wait already, and one more.
 
         How long each of them still gets is foretold by the last answers that were longer than it is now. So a batch that began
-        at once is known to end at once, and one of answers of all ages to lose one every few steps.
+        at once is known to end at once, and one of answers of all ages to lose one every few steps. Where nobody joins a batch,
+        the running one has to end, and those that those who wait already will make.
         """
-        if not health.joins:
-            return max((ticket.unwritten for ticket in self.tickets), default=0) * health.step_s
-        if len(self.tickets) < max_batch:
-            return 0.0
-        rounds, before = divmod(len(self.tickets) - max_batch, max_batch)
-        ends = sorted(end for ticket in islice(self.tickets, max_batch) for end in self._ends(ticket))
-        ended = accumulate(chance for _, chance in ends)
-        steps = next(steps for (steps, _), so_far in zip(ends, ended, strict=True) if so_far > before + 0.999)  # of fractions
-        whole = max((ticket.allowed for ticket in self.tickets), default=0)
-        return (steps + rounds * whole) * health.step_s
+        tickets = list(self.tickets)
+        if health.joins:
+            if len(tickets) < max_batch:
+                return 0.0
+            running = tickets[:max_batch]
+        else:
+            running = [ticket for ticket in tickets if ticket.written] or tickets[:max_batch]
+        rounds, before = divmod(len(tickets) - len(running), max_batch)
+        if health.joins:
+            ends = sorted(end for ticket in running for end in self._ends(ticket))
+            ended = accumulate(chance for _, chance in ends)
+            steps = next(at for (at, _), so_far in zip(ends, ended, strict=True) if so_far > before + 0.999)  # of fractions
+        else:
+            steps = max((ticket.unwritten for ticket in running), default=0)
+        if rounds:
+            steps += rounds * max(self._expected(ticket) for ticket in tickets if ticket not in running)
+        return steps * health.step_s
+
+    def _expected(self, ticket: Ticket) -> float:
+        """How many more steps its answer is likely to take."""
+        return sum(steps * chance for steps, chance in self._ends(ticket))
 
     def _ends(self, ticket: Ticket) -> list[tuple[float, float]]:
         """After how many more steps its answer may end, and the chance of each."""
-        longer = [min(length, ticket.allowed) - ticket.written for length in self.lengths if length > ticket.written]
+        longer = [
+            (ticket.allowed if cut else min(length, ticket.allowed)) - ticket.written
+            for length, cut in self.lengths
+            if length > ticket.written
+        ]
         likely = longer or [ticket.unwritten]
-        return [(max(steps, 0.0), 1 / len(likely)) for steps in likely]
+        return [(max(steps, 0), 1 / len(likely)) for steps in likely]
 
     def retry_after_s(self, health: Health) -> float:
         """Seconds until about half of the accepted work is done: when asking again is worth it."""

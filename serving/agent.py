@@ -8,6 +8,7 @@ answer's `legalqa` object. The answer itself is always written from the prompt t
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -150,7 +151,7 @@ class Agent:
         try:
             async with asyncio.timeout(min(STEP_S, ask.seconds_left / 4)):
                 return await work
-        except (TimeoutError, httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # whatever it was: no look-up may fail the answer
             log.warning("a look-up for %s gave nothing: %s", ask.id, type(error).__name__)
             return []
 
@@ -166,4 +167,5 @@ class Agent:
         body = {"query": question, "k": self._params.passages}
         response = (await self._http.post(self._passages_url, json=body)).raise_for_status()
         found = response.json()["passages"]
-        return [Quote("api", str(one["title"]), str(one["text"]), str(one["source"]), float(one["score"])) for one in found]
+        quotes = [Quote("api", str(one["title"]), str(one["text"]), str(one["source"]), float(one["score"])) for one in found]
+        return [one for one in quotes if math.isfinite(one.score)]

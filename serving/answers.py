@@ -21,12 +21,16 @@ ANOTHER_S = 3.0
 
 @dataclass(frozen=True)
 class Ask:
-    """One question with its wishes. ``deadline`` and ``first_token_by`` are times of ``time.monotonic()``."""
+    """One question with its wishes. ``deadline`` and ``first_token_by`` are times of ``time.monotonic()``; those that the
+    operator allows (``patient_...``) may be later than those that the client does: its haste is not the model's slowness.
+    """
 
     messages: tuple[Message, ...]
     max_new_tokens: int
     deadline: float
     first_token_by: float
+    patient_deadline: float = 0.0
+    patient_first_token_by: float = 0.0
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None

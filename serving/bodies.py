@@ -15,7 +15,7 @@ from legalqa.records import Message
 from serving.answers import RESERVE_S, Ask, Use
 from serving.errors import error_response
 
-CLEANING = ("html", "control", "full_width", "whitespace")  # the rules of the training data that suit a question
+CLEANING = ("html", "control", "full_width", "repeats", "whitespace")  # the rules of the training data that suit a question
 MAX_MESSAGES = 64
 MAX_CHARACTERS = 32_768
 B = TypeVar("B", bound=BaseModel)
@@ -180,6 +180,8 @@ def _ask(
         max_new_tokens=min(max_tokens or int(defaults.get("max_new_tokens", params.default_new_tokens)), params.max_new_tokens),
         deadline=now + seconds,
         first_token_by=now + max(min(params.first_token_s, seconds - RESERVE_S), 0.0),
+        patient_deadline=now + params.deadline_s,
+        patient_first_token_by=now + min(params.first_token_s, params.deadline_s - RESERVE_S),
         temperature=wishes.temperature if wishes.temperature is not None else float(defaults.get("temperature", 0.0)),
         top_p=wishes.top_p if wishes.top_p is not None else float(defaults.get("top_p", 1.0)),
         seed=wishes.seed,

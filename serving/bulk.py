@@ -1,6 +1,8 @@
 """Many questions at once: one result or one error an item, in order, whatever happens to the others."""
 
 import asyncio
+import logging
+import secrets
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -11,6 +13,8 @@ from serving.bodies import AskBody, BadRequestError, Body, question_ask
 from serving.exchange import Exchange, TokensSpentError
 from serving.gateway import Gateway
 from serving.keys import Client, Key
+
+log = logging.getLogger("legalqa.access")
 
 # A batch holds the items of many clients; the guard has counted each client's share before it got here.
 BULK = Client("bulk", Key(id="bulk", sha256="0" * 64, tokens_per_minute=2**40))
@@ -51,7 +55,11 @@ async def answer_all(gateway: Gateway, items: list[BulkItem]) -> list[BulkResult
 
     async def one(item: BulkItem) -> BulkResult:
         async with places:
-            return await _answer(gateway, item)
+            try:
+                return await _answer(gateway, item)
+            except Exception as error:  # whatever it was, it is this item's alone
+                log.error("an item of /bulk failed: %s", type(error).__name__)
+                return _failed(item, "internal_error", "this item could not be answered")
 
     return list(await asyncio.gather(*map(one, items)))
 
@@ -60,7 +68,7 @@ async def _answer(gateway: Gateway, item: BulkItem) -> BulkResult:
     try:
         body = AskBody(question=item.question, max_tokens=item.max_tokens, allow_degraded=item.allow_degraded)
         defaults = gateway.info.get("generation", {})
-        ask = question_ask(body, gateway.params, gateway.prompt, defaults, float("inf"), item.id)
+        ask = question_ask(body, gateway.params, gateway.prompt, defaults, float("inf"), secrets.token_hex(8))
     except BadRequestError as error:
         return _failed(item, error.code, str(error))
     except ValidationError as error:

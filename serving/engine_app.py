@@ -29,6 +29,7 @@ log = logging.getLogger("legalqa.engine")
 QUESTION = Message(role="user", content="您好，请问试用期最长可以约定多久？")
 WARM_UP = GenerationRequest(prompt_ids=(), max_new_tokens=8, id="warm-up", messages=(QUESTION,))
 DRAIN_S = 20.0
+AGAIN_S = 5.0  # a server in the model's place may only be starting
 
 
 class EngineHost:
@@ -39,18 +40,28 @@ class EngineHost:
         self._engine: Engine | None = None
         self._state: wire.State = "loading"
         self._problem = ""
+        self._closing = threading.Event()
 
     def load(self) -> None:
-        """Open the bundle, start the engine, have it write a few tokens; runs in a thread of its own."""
+        """Open the bundle, start the engine, have it write a few tokens; runs in a thread of its own.
+
+        A server in the model's place is asked again and again until it answers.
+        """
         try:
-            engine = self._open_engine(load_settings())
+            settings = load_settings()
+            engine = self._open_engine(settings)
             engine.start()
-            prompt_ids = engine.prompt.completion(WARM_UP.messages)
-            warm = engine.generate_many([replace(WARM_UP, prompt_ids=prompt_ids)])[0]
-            if warm.finish_reason == "error":
-                engine.stop()
-                raise RuntimeError(f"the first generation failed: {warm.error}")
-            self._engine, self._state = engine, "ready"
+            request = replace(WARM_UP, prompt_ids=engine.prompt.completion(WARM_UP.messages))
+            while error := engine.generate_many([request])[0].error:
+                if settings.engine != "openai":
+                    engine.stop()
+                    raise RuntimeError(f"the first generation failed: {error}")
+                if error != self._problem:
+                    log.error("LEGALQA_UPSTREAM gives no answer yet: %s", error)
+                self._problem = error
+                if self._closing.wait(AGAIN_S):
+                    return
+            self._engine, self._state, self._problem = engine, "ready", ""
             log.info("engine ready")
         except UserError as error:
             self._fail(str(error))
@@ -76,6 +87,7 @@ class EngineHost:
 
     def close(self) -> None:
         """Let running answers finish, then end."""
+        self._closing.set()
         if self._engine:
             self._engine.stop(drain_s=DRAIN_S)
 

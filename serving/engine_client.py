@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import httpx
+from opentelemetry import propagate
 from pydantic import ValidationError
 
 from legalqa.engine.interface import Capabilities, Delta, GenerationRequest, Health
@@ -106,7 +107,10 @@ class EngineClient:
         try:
             with self._let_go() as first:
                 async with first:
-                    http_request = self._http.build_request("POST", "/engine/generate", content=wire.pack_request(request))
+                    traced: dict[str, str] = {}
+                    propagate.inject(traced)  # the engine's part of a trace belongs to the question's
+                    content = wire.pack_request(request)
+                    http_request = self._http.build_request("POST", "/engine/generate", content=content, headers=traced)
                     response = await self._http.send(http_request, stream=True)
             try:
                 if response.status_code != 200:

@@ -47,8 +47,9 @@ def open_engine(settings: Settings) -> Engine:
 
         if not settings.upstream:
             raise UserError(Problem("LEGALQA_UPSTREAM", "not set", '{"url": "http://host:8000/v1", "model": "name"}'))
-        upstream = settings.upstream
-        return OpenAIEngine(upstream.url, upstream.model, bundle.prompt, api_key=upstream.api_key.get_secret_value())
+        server = settings.upstream
+        key = server.api_key.get_secret_value()
+        return OpenAIEngine(server.url, server.model, bundle.prompt, key, server.own_prompts, max_batch=server.max_concurrent)
     from legalqa.engine.choosing import engine_for
     from legalqa.engine.drafts import Phrases
 

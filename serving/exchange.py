@@ -41,6 +41,8 @@ class Exchange:
         self._reserved = 0
         self._started = time.monotonic()
         self._ended: Ended | None = None
+        self._refused = False
+        self._written = 0
         self._events: AsyncGenerator[Event, None] | None = None
         self.began: Began | None = None
 
@@ -62,6 +64,7 @@ class Exchange:
         try:
             began = await anext(self._events)
         except RefusedError as refused:
+            self._refused = True
             self._gateway.telemetry.refused(refused.code)
             raise
         assert isinstance(began, Began)
@@ -73,8 +76,11 @@ class Exchange:
         """What follows Began."""
         assert self._events
         async for event in self._events:
-            if isinstance(event, Ended):
+            if isinstance(event, Piece):
+                self._written += event.tokens
+            elif isinstance(event, Ended):
                 self._ended = event
+                self._written = event.completion_tokens
                 _trace(completion_tokens=event.completion_tokens, finish_reason=event.finish_reason)
             if not isinstance(event, Began):
                 yield event
@@ -107,11 +113,10 @@ class Exchange:
         """Cancel what still runs, count what was used."""
         if self._events:
             await self._events.aclose()
+        if self._events and not (self._ended or self._refused):
+            self._gateway.telemetry.cancelled()  # the client has left
         if self._reserved:
-            used = (self.began.prompt_tokens if self.began else 0) + (self._ended.completion_tokens if self._ended else 0)
-            if self.began and not self._ended:  # the client left in the middle
-                used = self._reserved
-                self._gateway.telemetry.cancelled()
+            used = self._written + (self.began.prompt_tokens if self.began else 0)
             await self._gateway.limits.settle(self._client.name, self._reserved, used, self._tokens_per_minute)
             self._reserved = 0
         if self.began and self._ended:

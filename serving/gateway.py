@@ -71,7 +71,7 @@ class Gateway:
 
         breaker = noted(MODEL)
         engine = EngineClient(_engine_url(settings), params, on_back=breaker.recovered)
-        model = Member(MODEL, engine, breaker, Admission(params), telemetry)
+        model = Member(MODEL, MODEL, engine, breaker, Admission(params), telemetry)
         agent = Agent(library, served.prompt, params, settings.passages_url)
         rungs = [Rung("tuned", [model])]
         if settings.endpoints:
@@ -118,7 +118,7 @@ class Gateway:
     def can_answer(self) -> bool:
         """False while the switch drains, or when only the model may answer and can't."""
         mode = self.switch.mode
-        return mode != "drain" and not (mode == "llm_only" and bool(self.engine.unavailable()))
+        return mode != "drain" and not (mode == "llm_only" and bool(self.engine.unavailable()) and not self.settings.endpoints)
 
     def is_admin_token(self, token: str) -> bool:
         """Whether this is the admin token of the settings."""
@@ -136,10 +136,15 @@ class Gateway:
         telemetry.gauge("legalqa_engine_up", "1 when the model can be asked", lambda: float(not engine.unavailable()))
         telemetry.gauge("legalqa_bundle_up", "1 when the bundle could be read", lambda: float(not self.problem))
         telemetry.gauge("legalqa_knowledge_up", "1 when the index could be read", lambda: float(not self.library.problem))
+        members = [member for rung in self.ladder.rungs for member in rung.members]
         telemetry.states(
-            "legalqa_breaker_state", "the breaker before the model", "state", BREAKER_STATES, lambda: self.model.breaker.state
+            "legalqa_breaker_state",
+            "the breaker before the model, and before each other endpoint",
+            ("of", "state"),
+            BREAKER_STATES,
+            lambda: {member.name: member.breaker.state for member in members},
         )
-        telemetry.states("legalqa_mode", "the operator's switch", "mode", MODES, lambda: self.switch.mode)
+        telemetry.states("legalqa_mode", "the operator's switch", ("mode",), MODES, lambda: {"": self.switch.mode})
 
 
 class Configuration(NamedTuple):

@@ -28,6 +28,7 @@ MAX_BODY = 64 * 1024
 BODY_WITHIN_S = 10.0
 HANG_UP = {"Connection": "close"}  # so that the rest of the body is not read
 GUARDED = {"/v1/chat/completions": "ask", "/ask": "ask", "/bulk": "bulk", "/admin/mode": "admin", "/admin/breaker": "admin"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # Starlette's routes match a path with a line end behind it, too
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
@@ -39,7 +40,7 @@ class Guard:
         self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let through, or answer 401, 403, 408, 413 or 429."""
+        """Let through, or answer 401, 403, 404, 408, 413 or 429."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -61,6 +62,9 @@ class Guard:
         needed = GUARDED.get(scope["path"])
         client = Client("-")
         try:
+            if _CONTROL.search(scope["path"]):
+                await error_response(404, "not_found", "no such path")(scope, receive, sending)
+                return
             if not needed:
                 await (self._ready if scope["path"] == "/readyz" else self._app)(scope, receive, sending)
                 return

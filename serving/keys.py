@@ -28,15 +28,15 @@ PREFIX = "lq"
 class Key(BaseModel):
     """One entry of the file. ``id`` is part of the key and may be logged; ``sha256`` is that of the whole key."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     id: str
     name: str = ""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     scopes: frozenset[Scope] = frozenset({"ask"})
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    concurrent: int | None = None
+    requests_per_minute: int | None = Field(None, gt=0)
+    tokens_per_minute: int | None = Field(None, gt=0)
+    concurrent: int | None = Field(None, gt=0)
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,9 @@ class Keys:
             self._problem = f"{self._path} can't be read, keys stay as they were; the log says more"
 
     def _read(self) -> None:
+        stamp = self._path.stat().st_mtime_ns if self._path.exists() else 0  # first: what changes meanwhile is read again
         self._keys = {key.id: key for key in read(self._path)}
-        self._stamp = self._path.stat().st_mtime_ns
+        self._stamp = stamp
 
 
 def read(path: Path) -> list[Key]:

@@ -84,7 +84,7 @@ class Ladder:
     """Answers every question, or raises RefusedError where only the model's own answer would do."""
 
     def __init__(self, rungs: Sequence[Rung], library: Library, agent: Agent, switch: Switch, mark: bool) -> None:
-        self._rungs = rungs
+        self.rungs = rungs
         self._library = library
         self._agent = agent
         self._switch = switch
@@ -98,15 +98,16 @@ class Ladder:
         reason: Reason = "operator"
         if mode in ("auto", "llm_only"):
             # Nothing is looked up for a model that would refuse: it would take the cores from the answers it is writing.
-            places = (rung.reserve(ask, self._agent.room(ask)) for rung in self._rungs)
+            rungs = self.rungs if ask.allow_degraded else self.rungs[:1]
+            places = (rung.reserve(ask, self._agent.room(ask)) for rung in rungs)
             place = next((place for place in places if place), None)
             findings, answering = Findings(), None
             try:
                 if place and place.with_passages:
                     findings = await self._agent.gather(ask, partial(place.rung.text, ask, place))
                 request = self._agent.request(ask, findings)
-                for rung in self._rungs:
-                    own = rung is self._rungs[0]
+                for rung in rungs:
+                    own = rung is self.rungs[0]
                     kept = place if place and place.rung is rung else None
                     begun = await rung.begin(ask if own else ask.with_time_for_another(), request, kept)
                     if isinstance(begun, Started):
@@ -156,12 +157,12 @@ class Ladder:
 
     @property
     def _retry_after_s(self) -> float:
-        return min(member.admission.retry_after_s(member.backend.health()) for member in self._rungs[0].members)
+        return min(member.admission.retry_after_s(member.backend.health()) for member in self.rungs[0].members)
 
     async def _generated(
         self, ask: Ask, rung: Rung, begun: Started, findings: Findings, reason: Reason, prompt_tokens: int
     ) -> AsyncGenerator[Event, None]:
-        own = rung is self._rungs[0]
+        own = rung is self.rungs[0]
         marker = Marker(self._library.statutes, self._mark)
         tokens = 0
         async with aclosing(begun), aclosing(begun.deltas()) as deltas:
@@ -177,7 +178,7 @@ class Ladder:
                 if delta.finish_reason:
                     if rest := marker.finish():
                         yield Piece(rest)
-                    failed = delta.finish_reason in ("error", "cancelled")
+                    failed = delta.finish_reason in ("error", "refused", "cancelled")
                     error = (delta.error or "the model failed") if failed else ""
                     if failed:
                         log.warning("answer %s broke off: %s", ask.id, error)

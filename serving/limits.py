@@ -77,23 +77,33 @@ class Limits:
     async def reserve(self, client: str, tokens: int, per_minute: int | None = None) -> Verdict:
         """Hold the tokens that an answer may take at most; ``settle`` follows when it was allowed."""
         limit = per_minute or self._params.tokens_per_minute
-        verdict = await self._count("tokens", client, limit, tokens + self._reserved[client], take=False)
-        if verdict.allowed:
-            self._reserved[client] += tokens
+        self._reserved[client] += tokens  # before anything is waited for, so that others see it
+        verdict = await self._count("tokens", client, limit, self._reserved[client], take=False)
+        if not verdict.allowed:
+            self._let_go(client, tokens)
         return verdict
 
     async def settle(self, client: str, reserved: int, used: int, per_minute: int | None = None) -> None:
-        """Count what an answer took and let go of what was held for it."""
-        self._reserved[client] -= reserved
-        if self._reserved[client] <= 0:
-            del self._reserved[client]
+        """Count what an answer took and let go of what was held for it.
+
+        One that took more than is left of the minute (passages are looked up after the reservation) takes all of that.
+        """
+        self._let_go(client, reserved)
+        limit = per_minute or self._params.tokens_per_minute
         if used > 0:
-            await self._count("tokens", client, per_minute or self._params.tokens_per_minute, used, take=True)
+            verdict = await self._count("tokens", client, limit, used, take=True)
+            if not verdict.allowed and verdict.remaining > 0:
+                await self._count("tokens", client, limit, verdict.remaining, take=True)
 
     async def close(self) -> None:
         """Hang up on Redis."""
         if self._pool:
             await self._pool.disconnect()
+
+    def _let_go(self, client: str, tokens: int) -> None:
+        self._reserved[client] -= tokens
+        if self._reserved[client] <= 0:
+            del self._reserved[client]
 
     async def _count(self, kind: Kind, client: str, limit: int, cost: int, take: bool) -> Verdict:
         if self._shared and time.monotonic() >= self._shared_again:

@@ -88,15 +88,17 @@ class Watch:
         self._begun = self._last = time.monotonic()
         self._first_at = 0.0
         self._tokens = 0
+        self._said = False  # an answer without a word is a failure
         self.slow = False  # at this pace the answer would not be whole before its deadline
 
     def saw(self, delta: Delta) -> None:
         """Count a delta and judge the pace."""
         now = time.monotonic()
+        self._said = self._said or bool(delta.text.strip())
         if delta.token_ids:
             if not self._tokens:
                 self._first_at = now
-                self._telemetry.first_token(now - self._begun)
+                self._telemetry.first_token(now - self._begun, len(delta.token_ids))
             else:
                 self._telemetry.next_tokens(now - self._last, len(delta.token_ids))
             self._last = now
@@ -104,13 +106,17 @@ class Watch:
             self._ticket.wrote(len(delta.token_ids))
             if self._tokens >= PACE_TOKENS and not self.slow:
                 pace = (now - self._first_at) / (self._tokens - 1)
-                self.slow = now + pace * self._ticket.unwritten > self._ask.deadline
+                self.slow = now + pace * self._ticket.unwritten > max(self._ask.deadline, self._ask.patient_deadline)
                 if self.slow:
                     self.permit.succeeded(slow=True)
-        if delta.finish_reason in ("error", "deadline"):
+        if delta.finish_reason == "error" or (
+            delta.finish_reason == "deadline" and self._ask.deadline >= self._ask.patient_deadline
+        ):
             self.permit.failed()
-        elif delta.finish_reason in ("stop", "length"):
-            allowed = self._ask.first_token_by - self._begun
+        elif delta.finish_reason in ("refused", "deadline"):
+            self.permit.withdrawn()
+        elif delta.finish_reason in ("stop", "length") and self._said:
+            allowed = max(self._ask.first_token_by, self._ask.patient_first_token_by) - self._begun
             self.permit.succeeded(slow=self._first_at - self._begun > LATE * allowed)
             self._ticket.ended(cut=delta.finish_reason == "length")
 
@@ -121,9 +127,12 @@ class Watch:
 
 
 class Member:
-    """A backend with its door and its breaker."""
+    """A backend with its door and its breaker. ``model`` is the name in its answers, ``name`` that in metrics and logs."""
 
-    def __init__(self, model: str, backend: Backend, breaker: Breaker, admission: Admission, telemetry: Telemetry) -> None:
+    def __init__(
+        self, name: str, model: str, backend: Backend, breaker: Breaker, admission: Admission, telemetry: Telemetry
+    ) -> None:
+        self.name = name
         self.model = model
         self.backend = backend
         self.breaker = breaker
@@ -146,7 +155,7 @@ class Member:
         if reason := self.backend.unavailable():
             return reason
         if len(request.prompt_ids) >= (most := self.backend.capabilities().max_context):
-            log.warning("%s reads %d tokens at most, %s has %d", self.model, most - 1, ask.id, len(request.prompt_ids))
+            log.warning("%s reads %d tokens at most, %s has %d", self.name, most - 1, ask.id, len(request.prompt_ids))
             return "error"
         request = replace(request, max_new_tokens=self._new_tokens(len(request.prompt_ids), request.max_new_tokens))
         probing = self.breaker.state == "half_open"
@@ -164,6 +173,9 @@ class Member:
         try:
             async with asyncio.timeout(max(ask.first_token_by - time.monotonic(), 0.0)):
                 first = await self._first(deltas, watch, PACE_TOKENS if probing else 1)
+            if first and first[-1].finish_reason == "refused":
+                log.warning("%s refused %s", self.name, ask.id)  # its words may be the question's
+                return "error"
             if not any(delta.text.strip() for delta in first):
                 raise EngineLostError((first and first[-1].error) or "it ended without a word")
             if probing and watch.slow:
@@ -171,12 +183,13 @@ class Member:
             begun = True
             return Started(self.model, first, deltas, watch)
         except TimeoutError:
-            permit.failed()
+            if ask.first_token_by >= ask.patient_first_token_by:
+                permit.failed()
             self._telemetry.deadline_missed("first_token")
             return "deadline"
         except EngineLostError as error:
             permit.failed()
-            log.warning("%s gave no answer to %s: %s", self.model, ask.id, error)
+            log.warning("%s gave no answer to %s: %s", self.name, ask.id, error)
             return self.backend.unavailable() or "error"
         finally:
             if not begun:

@@ -53,6 +53,8 @@ def members(
 
     Raises UserError when an address can't be one; ``noted`` makes a breaker that reports under a name.
     """
-    return [
-        Member(one.model, EndpointBackend(one, prompt), noted(one.model), Admission(params), telemetry) for one in endpoints
-    ]
+    pool = []
+    for one in endpoints:
+        name = f"{one.model} at {one.address}"
+        pool.append(Member(name, one.model, EndpointBackend(one, prompt), noted(name), Admission(params), telemetry))
+    return pool

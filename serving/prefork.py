@@ -48,6 +48,8 @@ def keep_alive(libraries: str) -> None:
                 signal.signal(number, handler)
             _end_with(parent)
             return
+        if told:  # while it was being made
+            hand_on(signal.SIGTERM, None)
         _, status = os.waitpid(child, 0)
         ended, child = child, 0
         if told:  # uvicorn, having shut down, ends by the signal that told it to

@@ -1,6 +1,7 @@
 """The public API: OpenAI's chat completions, /ask, what is served, health, metrics, the switch."""
 
 import asyncio
+import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Coroutine
@@ -20,7 +21,10 @@ from serving.gateway import MODEL, Gateway
 from serving.keys import Client
 from serving.switch import Mode, Switch
 
+log = logging.getLogger("legalqa.access")
+
 T = TypeVar("T")
+READ_WITHIN_S = 30.0  # after the deadline of its answer, for a client that reads slowly
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -40,16 +44,22 @@ class ModeBody(Body):
 
 
 class Streamed(StreamingResponse):
-    """Server-sent events; the exchange is closed whether the client stays, leaves, or leaves before the first event."""
+    """Server-sent events; the exchange is closed whether the client stays, leaves, leaves before the first event, or stays
+    and reads nothing for ``within_s`` seconds in all.
+    """
 
-    def __init__(self, exchange: Exchange, events: AsyncIterator[str], headers: dict[str, str]) -> None:
+    def __init__(self, exchange: Exchange, events: AsyncIterator[str], headers: dict[str, str], within_s: float) -> None:
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._exchange = exchange
+        self._within_s = within_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send, then give everything back."""
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(self._within_s):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            log.warning("the client of %s did not read its answer", scope["state"].get("request_id"))
         finally:
             await self._exchange.close()
 
@@ -155,8 +165,10 @@ async def put_mode(request: Request) -> Response:
 
 async def put_breaker(request: Request) -> Response:
     """PUT /admin/breaker."""
-    breaker = _gateway(request).model.breaker
+    gateway = _gateway(request)
+    breaker, client = gateway.model.breaker, request.state.client
     breaker.force((await _body(request, BreakerBody)).state)
+    gateway.switch.note_breaker(breaker.state, client.name)
     return JSONResponse({"breaker": breaker.state})
 
 
@@ -171,7 +183,7 @@ async def _answered(request: Request, ask: Ask, whole: Any, stream: Any) -> Resp
             began = await _unless_gone(request, exchange.begin())
             if began is not None:
                 said = forms.headers(began) | STREAM_HEADERS
-                return Streamed(exchange, stream(exchange), said)
+                return Streamed(exchange, stream(exchange), said, ask.seconds_left + READ_WITHIN_S)
             response = None
     except TokensSpentError as error:
         response = error_response(429, "rate_limit_exceeded", str(error), headers=error.verdict.headers())

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,7 +17,7 @@ PREFIX = "LEGALQA_"
 # Variables of the pipeline, the tests and the benchmarks, which this service does not read.
 OTHERS = ("CACHE", "API_URL", "API_MODEL", "API_KEY", "HOSTS", "HOSTFILE", "HOST_RANK", "PROCESSES", "TEST_ALL", "FUZZ")
 EXAMPLES = {
-    "upstream": '{"url": "http://host:8000/v1", "model": "name", "api_key": "..."}',
+    "upstream": '{"url": "http://host:8000/v1", "model": "name", "api_key": "...", "own_prompts": true}',
     "endpoints": '[{"url": "https://host/v1", "model": "name", "api_key": "...", "max_concurrent": 8}]',
     "keys": "the file that `python -m serving.keys new NAME` writes",
 }
@@ -48,6 +49,20 @@ class Endpoint(BaseModel):
     api_key: SecretStr = SecretStr("")
     max_concurrent: int = Field(8, gt=0)
 
+    @property
+    def address(self) -> str:
+        """Host, port and path: what of the URL may be shown."""
+        parts = urlsplit(self.url)
+        return parts.netloc.rpartition("@")[2] + parts.path
+
+
+class Upstream(Endpoint):
+    """A server that runs the bundle's model in the engine's place. ``own_prompts``: it gets token ids at /completions, rendered
+    as in training; else messages at /chat/completions, which it renders by itself.
+    """
+
+    own_prompts: bool = True
+
 
 class Settings(BaseSettings):
     """Variables begin with LEGALQA_; LEGALQA_ENDPOINTS and LEGALQA_UPSTREAM are JSON."""
@@ -61,7 +76,7 @@ class Settings(BaseSettings):
     knowledge: Path = Path("models/knowledge")
     engine: Literal["transformers", "static", "openai"] = "transformers"
     engine_url: str = ""
-    upstream: Annotated[Endpoint | None, NoDecode, BeforeValidator(_decoded)] = None
+    upstream: Annotated[Upstream | None, NoDecode, BeforeValidator(_decoded)] = None
     weights: Literal["fp32", "bf16", "int8"] | None = None
     adapter: Literal["merged", "beside"] = "merged"
     endpoints: Annotated[list[Endpoint], NoDecode, BeforeValidator(_decoded)] = []

@@ -23,10 +23,16 @@ class Switch:
         self._environment = environment
         self._file = file
         self._audit_log = audit_log
-        self.problem = ""
+        self._unreadable = self._nonsense = ""
+        self._told = ""
         self._stamp: tuple[int, int] | None = None
         self._from_file: Mode | None = None
         self._from_admin: tuple[Mode, float] | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why what the file says now has no effect; "" when it has."""
+        return self._unreadable or self._nonsense
 
     @property
     def mode(self) -> Mode:
@@ -55,38 +61,44 @@ class Switch:
         self._from_admin = (mode, time.monotonic() + ttl_s)
         self._audit("admin", mode, actor=actor, reason=reason, ttl_s=ttl_s)
 
+    def note_breaker(self, state: str, actor: str) -> None:
+        """Put what the admin API did to the model's breaker into the audit log, too."""
+        self._audit("admin", f"breaker {state}", actor=actor)
+
     def _read_file(self) -> None:
         if not self._file:
             return
         try:
             status = self._file.stat()
             stamp = (status.st_mtime_ns, status.st_size)
+            self._unreadable = ""
             if stamp == self._stamp:
                 return
             text = self._file.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
-            self.problem = ""
+            self._unreadable = self._nonsense = ""
             if self._stamp is not None:
                 self._stamp, self._from_file = None, None
                 self._audit("file", "removed", actor="file")
             return
         except (OSError, UnicodeDecodeError) as error:
-            self._nothing_changed(f"can't be read: {error}")
+            self._unreadable = self._nothing_changed(f"can't be read: {error}")
             return
         self._stamp = stamp
         mode, reason = _parse(text)
         if text and mode not in MODES:
-            self._nothing_changed(f"says {mode[:40]!r}; expected one of {', '.join(MODES)}")
+            self._nonsense = self._nothing_changed(f"says {mode[:40]!r}; expected one of {', '.join(MODES)}")
             return
-        self.problem = ""
+        self._nonsense = ""
         self._from_file = mode if text else None  # type: ignore[assignment]
         self._audit("file", mode or "empty", actor="file", reason=reason)
 
-    def _nothing_changed(self, why: str) -> None:
+    def _nothing_changed(self, why: str) -> str:
         problem = f"switch file {self._file} {why}; nothing changed"
-        if problem != self.problem:
+        if problem != self._told:
             log.warning("%s", problem)
-        self.problem = problem
+        self._told = problem
+        return problem
 
     def _audit(self, origin: str, change: str, actor: str, reason: str = "", ttl_s: float | None = None) -> None:
         entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "origin": origin, "mode": change, "actor": actor}

@@ -3,7 +3,7 @@
 Every label takes its values from a fixed set; nothing that a client sends becomes one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -44,14 +44,18 @@ class Telemetry:
         """A gauge that is read when Prometheus asks."""
         self._registry.register(_Reading(name, help_text, value))
 
-    def states(self, name: str, help_text: str, label: str, states: tuple[str, ...], now: Callable[[], str]) -> None:
-        """One gauge a state: 1 for the state now, 0 for the others."""
-        self._registry.register(_State(name, help_text, label, states, now))
+    def states(
+        self, name: str, help_text: str, labels: Sequence[str], states: Sequence[str], now: Callable[[], Mapping[str, str]]
+    ) -> None:
+        """One gauge a state: 1 for the state now, 0 for the others. ``now`` gives the state of each thing, by its name; the
+        last of the ``labels`` is the state's, one before it the name's.
+        """
+        self._registry.register(_State(name, help_text, labels, states, now))
 
-    def first_token(self, seconds: float) -> None:
-        """A first token came."""
+    def first_token(self, seconds: float, number: int) -> None:
+        """The first ``number`` tokens of an answer came."""
         self._first.observe(seconds)
-        self._new_tokens.inc()
+        self._new_tokens.inc(number)
 
     def next_tokens(self, seconds: float, number: int) -> None:
         """``number`` more tokens came after ``seconds``."""
@@ -108,11 +112,14 @@ class _Reading(Collector):
 
 
 class _State(Collector):
-    def __init__(self, name: str, help_text: str, label: str, states: tuple[str, ...], now: Callable[[], str]) -> None:
-        self._name, self._help, self._label, self._states, self._now = name, help_text, label, states, now
+    def __init__(
+        self, name: str, help_text: str, labels: Sequence[str], states: Sequence[str], now: Callable[[], Mapping[str, str]]
+    ) -> None:
+        self._name, self._help, self._labels, self._states, self._now = name, help_text, labels, states, now
 
     def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(self._name, self._help, labels=[self._label])
-        for state in self._states:
-            family.add_metric([state], float(state == self._now()))
+        family = GaugeMetricFamily(self._name, self._help, labels=self._labels)
+        for thing, current in self._now().items():
+            for state in self._states:
+                family.add_metric([thing, state][-len(self._labels) :], float(state == current))
         yield family

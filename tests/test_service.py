@@ -1,5 +1,6 @@
 """`bentoml serve` and `bentoml build` for real: processes, sockets, signals, a fresh environment."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,18 +9,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
 import psutil
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings, strategies
 
 from legalqa import store
 from legalqa.bundle import Bundle
 from tests.serving.bundles import PROBATION, PROBATION_ANSWER, bundle
+from tests.serving.test_fuzz import BODIES, RAW, SCALAR, TEXT, UNLIMITED
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -88,9 +94,12 @@ def running(command: list[str], log: Path, cwd: Path, **environment: str) -> Ite
 def server(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("serve")
     command = ["bash", "-c", f"exec {BIN}/bentoml serve --port $PORT"]
-    with running(
-        command, folder / "log", ROOT, LEGALQA_BUNDLE=str(bundle_folder), BENTOML_HOME=str(folder / "home")
-    ) as started:
+    params = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    for old, new in UNLIMITED:
+        params = params.replace(old, new)
+    (folder / "params.yaml").write_text(params, encoding="utf-8")
+    variables = {"LEGALQA_BUNDLE": bundle_folder, "LEGALQA_PARAMS": folder / "params.yaml", "BENTOML_HOME": folder / "home"}
+    with running(command, folder / "log", ROOT, **{name: str(path) for name, path in variables.items()}) as started:
         yield started
 
 
@@ -129,6 +138,45 @@ def test_bulk_gives_a_result_or_an_error_an_item(server: Server) -> None:
         refused = server.http.post("/bulk", json=wrong)
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_body")
     assert "SECRET" not in server.log.read_text(encoding="utf-8")
+
+
+def test_many_clients_at_once_each_get_their_own_items_back(server: Server) -> None:
+    """BentoML puts items of several requests into one batch, and cuts a request of more items than that holds."""
+    server.wait_for_model()
+
+    def bulk(client: int) -> list[str]:
+        items = [{"question": PROBATION, "id": f"{client}-{n}", "max_tokens": 4} for n in range(40 if client == 0 else 7)]
+        results = server.http.post("/bulk", json={"items": items}).json()
+        assert all(result["result"]["answer"] for result in results)
+        return [result["id"] for result in results]
+
+    with ThreadPoolExecutor(6) as clients:
+        got = list(clients.map(bulk, range(6)))
+    assert got == [[f"{client}-{n}" for n in range(40 if client == 0 else 7)] for client in range(6)]
+    sizes = server.http.get("/metrics").text
+    assert "legalqa_bulk_batch_size_bucket" in sizes
+
+
+def test_no_bulk_body_gives_500(server: Server) -> None:
+    """Through BentoML, by its own document and by bodies of any shape."""
+    server.wait_for_model()
+    document = server.http.get("/openapi.json").json()
+    document["paths"] = {"/bulk": document["paths"]["/bulk"]}
+    (operation,) = schemathesis.openapi.from_dict(document).get_all_operations()
+    item = strategies.fixed_dictionaries({"question": TEXT}, optional={"id": SCALAR, "max_tokens": SCALAR, "x": SCALAR})
+    shaped = strategies.fixed_dictionaries({"items": strategies.one_of(SCALAR, strategies.lists(item, max_size=3))})
+
+    @settings(max_examples=BODIES // 2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(strategies.one_of(operation.ok().as_strategy().map(lambda case: case.body), shaped, RAW))
+    def fuzz(body: Any) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body, default=str).encode("utf-8", "surrogatepass")
+        response = server.http.post("/bulk", content=content, headers={"content-type": "application/json"})
+        assert response.status_code in (200, 400), response.text
+        if response.status_code == 400:
+            assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+    fuzz()
+    assert server.ask().status_code == 200
 
 
 def test_health_page_and_metrics(server: Server) -> None:

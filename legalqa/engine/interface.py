@@ -13,7 +13,8 @@ from legalqa.records import Message
 if TYPE_CHECKING:
     from legalqa.prompt import Prompt
 
-FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
+FinishReason = Literal["stop", "length", "cancelled", "deadline", "error", "refused"]
+"""refused: another server will not answer this one request, whoever asks it again; it says nothing of the server."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Delta:
 
 @dataclass(frozen=True)
 class Completion:
-    """A whole answer. ``finish_reason`` "error" comes with ``error`` and with the text that came before it."""
+    """A whole answer. ``finish_reason`` "error" or "refused" comes with ``error`` and the text that came before it."""
 
     text: str
     token_ids: tuple[int, ...] = ()

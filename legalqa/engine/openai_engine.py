@@ -20,18 +20,26 @@ from legalqa.prompt import Prompt
 
 READ_TIMEOUT_S = 60.0  # between two pieces of an answer
 RETRY_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+REQUEST_STATUS = frozenset({400, 413, 422})  # the request is at fault, not the server
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
 UNKNOWN_CONTEXT = 1 << 20  # without a tokenizer of our own only the server knows what fits
 NO_TOKEN = -1
+MOST_WORDS = 200  # characters of another server's message
 
 
 class _RefusedError(Exception):
-    """The server said no before the first token. ``pause_s`` is how long it asks to wait, None when it does not say."""
+    """The server said no: before the first token, or in the middle, when its filter of contents objects.
 
-    def __init__(self, message: str, worth_retrying: bool, pause_s: float | None = None) -> None:
+    ``pause_s`` is how long it asks to wait, None when it does not say.
+    """
+
+    def __init__(
+        self, message: str, worth_retrying: bool = False, pause_s: float | None = None, by_request: bool = False
+    ) -> None:
         super().__init__(message)
         self.worth_retrying = worth_retrying
         self.pause_s = pause_s
+        self.by_request = by_request
 
 
 class OpenAIEngine:
@@ -73,7 +81,11 @@ class OpenAIEngine:
 
     def start(self) -> None:
         """Raises UserError when the address can't be one. The server is asked only with the first request."""
-        if not self._url.startswith(("http://", "https://")):
+        try:
+            good = httpx.URL(self._url).scheme in ("http", "https")
+        except httpx.InvalidURL:
+            good = False
+        if not good:
             raise UserError(Problem("url", f"{self._url!r}", "an address like http://host:8000/v1"))
         self._ready = True
 
@@ -86,11 +98,7 @@ class OpenAIEngine:
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         """Yield deltas as the server sends them. Closing the iterator hangs up, which cancels the request there."""
-        timeout = httpx.Timeout(READ_TIMEOUT_S, connect=10.0)
-        async with (
-            httpx.AsyncClient(timeout=timeout, headers=self._headers, trust_env=False) as client,
-            aclosing(self._guarded(client, request)) as deltas,
-        ):
+        async with aclosing(self._guarded(request)) as deltas:
             async for delta in deltas:
                 yield delta
 
@@ -123,29 +131,32 @@ class OpenAIEngine:
             done(completions[-1])
         return completions
 
-    async def _guarded(self, client: httpx.AsyncClient, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+    async def _guarded(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         """The answer, with everything that can go wrong as its last delta."""
         if not self._ready:
             yield Delta("", (), "error", "the engine takes no requests")
             return
         self._running += 1
         self._last_step = time.monotonic()
+        timeout = httpx.Timeout(READ_TIMEOUT_S, connect=10.0)
         try:
-            for attempt in range(self._retries + 1):
-                try:
-                    async with aclosing(self._asked(client, request)) as deltas:
-                        async for delta in _until(request.deadline, deltas):
-                            yield delta
-                    return
-                except _RefusedError as refusal:
-                    if not refusal.worth_retrying or attempt == self._retries:
-                        raise
-                    pause = FIRST_PAUSE_S * 2**attempt if refusal.pause_s is None else refusal.pause_s
-                    await asyncio.sleep(min(pause, LONGEST_PAUSE_S))
+            async with httpx.AsyncClient(timeout=timeout, headers=self._headers, trust_env=False) as client:
+                for attempt in range(self._retries + 1):
+                    try:
+                        async with aclosing(self._asked(client, request)) as deltas:
+                            async for delta in _until(request.deadline, deltas):
+                                yield delta
+                        return
+                    except _RefusedError as refusal:
+                        if not refusal.worth_retrying or attempt == self._retries:
+                            raise
+                        pause = FIRST_PAUSE_S * 2**attempt if refusal.pause_s is None else refusal.pause_s
+                        await asyncio.sleep(min(pause, LONGEST_PAUSE_S))
         except TimeoutError:
             yield Delta("", (), "deadline")
-        except (_RefusedError, httpx.HTTPError, ValueError) as error:
-            yield Delta("", (), "error", str(error) or type(error).__name__)
+        except Exception as error:  # also for what is no such API at all: another server's words may be anything
+            refused = isinstance(error, _RefusedError) and error.by_request
+            yield Delta("", (), "refused" if refused else "error", str(error) or type(error).__name__)
         finally:
             self._running -= 1
 
@@ -191,16 +202,18 @@ class OpenAIEngine:
 
 
 def _piece(event: Any) -> tuple[str, FinishReason | None]:
-    """Text and finish reason of one event of a stream. Raises ValueError with the server's words when it is an error."""
+    """Text and finish reason of one event of a stream. Raises ValueError with the server's words when it is an error, and
+    _RefusedError when the server ends the answer for a reason of its own.
+    """
     if error := event.get("error"):
-        raise ValueError(str(error.get("message", error) if isinstance(error, dict) else error))
+        raise ValueError(str(error.get("message", error) if isinstance(error, dict) else error)[:MOST_WORDS])
     if not event.get("choices"):  # the usage, after the last piece
         return "", None
     choice = event["choices"][0]
     text = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
     reason = choice.get("finish_reason")
     if reason not in (None, "stop", "length"):
-        raise ValueError(f"the server ended the answer: {reason}")
+        raise _RefusedError(f"the server ended the answer: {reason}", by_request=reason == "content_filter")
     return text, reason
 
 
@@ -213,7 +226,8 @@ def _refusal(response: httpx.Response, body: bytes) -> _RefusedError:
         message = body[:200].decode("utf-8", "replace")
     wanted = response.headers.get("retry-after", "")
     pause = float(wanted) if wanted.isdigit() else None
-    return _RefusedError(f"HTTP {response.status_code}: {message}", response.status_code in RETRY_STATUS, pause)
+    status = response.status_code
+    return _RefusedError(f"HTTP {status}: {str(message)[:MOST_WORDS]}", status in RETRY_STATUS, pause, status in REQUEST_STATUS)
 
 
 async def _until(deadline: float | None, deltas: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:

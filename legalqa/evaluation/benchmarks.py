@@ -101,7 +101,7 @@ def predict(
         asked = [_messages(arm, task.prompts[at], engine, knowledge, evaluate) for at in chunk]
         label = f"{arm}: {task.name} {len(task.prompts) - len(todo) + start}/{len(task.prompts)}"
         for at, completion in zip(chunk, arms.generate(label, engine, asked, params.max_new_tokens), strict=True):
-            if completion.finish_reason == "error":
+            if completion.error:
                 raise UserError(
                     Problem(f"{arm}, {task.name}", completion.error, "an answer", "run it again: it goes on from here")
                 )

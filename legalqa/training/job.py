@@ -138,7 +138,7 @@ def prepare(key: str, params: TrainParams, base: Path, pad_id: int, splits: Mapp
         fixed = job.model_copy(update={"machine": machine.model_copy(update=processes)})
         if fixed.layout != made_with or os.environ.get(PROCESSES):
             other = [name for name, value in fixed.layout.items() if made_with.get(name) != value]
-            go_on = f"set {PROCESSES}={made_with['processes']}"
+            go_on = f"unset {PROCESSES}"
             if other:
                 go_on = f"go on where {' and '.join(other)} can be the same"
             fix = f"{go_on}, or remove {checkpoints.folder} to start anew"

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,11 @@ def served(app: Any, bound: socket.socket) -> Iterator[None]:
 
 
 @contextmanager
-def engine_served(engine: FakeEngine, path: Path) -> Iterator[str]:
-    """The engine process's app on a unix socket; yields its URL."""
+def engine_served(engine: FakeEngine, path: Path, around: Callable[[Any], Any] = lambda app: app) -> Iterator[str]:
+    """The engine process's app on a unix socket, in what is put ``around`` it; yields its URL."""
     bound = socket.socket(socket.AF_UNIX)
     bound.bind(str(path))
-    with served(engine_app.create_app(lambda _settings: engine), bound):
+    with served(around(engine_app.create_app(lambda _settings: engine)), bound):
         yield f"file://{path}"
     path.unlink(missing_ok=True)
 
@@ -54,10 +54,10 @@ class Service:
 
 
 @contextmanager
-def gateway_served() -> Iterator[Service]:
-    """The gateway's app behind its guard on a free port; settings come from the environment."""
+def gateway_served(around: Callable[[Any], Any] = lambda app: app) -> Iterator[Service]:
+    """The gateway's app behind its guard on a free port, in what is put ``around`` it; settings come from the environment."""
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     app = create_app(configuration())
-    with served(Guard(app, gateway=lambda: app.state.gateway), bound):
+    with served(around(Guard(app, gateway=lambda: app.state.gateway)), bound):
         yield Service(f"http://127.0.0.1:{bound.getsockname()[1]}", app.state.gateway)

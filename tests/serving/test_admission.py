@@ -86,6 +86,19 @@ def test_the_length_of_the_last_answers_foretells_those_of_others() -> None:
     assert admit(door) is None  # only the one that was cut was longer than these
 
 
+def test_who_waits_behind_whole_batches_waits_for_all_of_them() -> None:
+    """Two write a batch that still takes 50 steps; two more make another of 100; the next begins after 150, which are 7.5 s."""
+    for joins in (True, False):
+        door = Admission(PARAMS)
+        for written in (50, 50, 0, 0):
+            door.keep(50, 100).wrote(written) if written else door.keep(50, 100)
+        assert door._free_s(replace(MEASURED, joins=joins), 2) == pytest.approx(7.5)
+        short = Ticket(door, 50, 100)
+        short.wrote(60)
+        short.ended(cut=False)  # then 10 steps, and 60
+        assert door._free_s(MEASURED, 2) == pytest.approx(3.5)
+
+
 def test_caps_on_requests_and_tokens() -> None:
     door = Admission(PARAMS)
     assert admit(door, new=4000, total_s=1e6) is None

@@ -87,10 +87,17 @@ def test_an_api_is_asked_when_little_was_found(start: Start) -> None:
         assert [step["tool"] for step in running.ask(PROBATION).json()["steps"]] == ["search_statutes", "search_answers"]
 
 
-def test_an_api_that_fails_or_hangs_holds_nothing_up(start: Start) -> None:
-    with passages_api(JSONResponse({"no": "passages"})) as wrong:
-        running = start(passages_url=wrong)
-        assert running.ask(INTEREST[:3]).json()["source"] == "tuned"
+@pytest.mark.parametrize(
+    "answer", ['{"no": "passages"}', '{"passages": [{"title": "a", "text": "b", "source": "c", "score": Infinity}]}', "[]", "x"]
+)
+def test_an_api_that_says_anything_at_all_holds_nothing_up(start: Start, answer: str) -> None:
+    with passages_api(Response(answer)) as wrong:
+        said = start(passages_url=wrong).ask(INTEREST[:3]).json()
+    assert (said["source"], said["steps"][-1]["tool"], said["passages"]) == ("tuned", "passages_api", [])
+
+
+def test_an_api_with_an_address_that_is_none_holds_nothing_up(start: Start) -> None:
+    assert start(passages_url="http://host:80a0/").ask(INTEREST[:3]).json()["source"] == "tuned"
 
 
 def test_a_hanging_api_costs_a_step_and_no_more(start: Start) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from legalqa.engine.interface import Delta, GenerationRequest
 from serving.bulk import BulkItem, answer_all
+from serving.exchange import Answer, Exchange
 from tests.serving.conftest import Running, Start
 
 
@@ -52,3 +53,22 @@ async def test_an_engine_error_is_one_items_error(echoing: Running, monkeypatch:
     items = [BulkItem(question=f"标记{number}的问题", allow_degraded=False) for number in range(5)]
     results = await answer_all(echoing.service.gateway, items)
     assert [bool(result.error) for result in results] == [False, False, False, True, False]
+
+
+@pytest.mark.anyio
+async def test_a_surprise_is_one_items_error_and_not_in_the_log(
+    echoing: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = Exchange.whole
+
+    async def surprising(exchange: Exchange) -> Answer:
+        if "标记3" in exchange._ask.question:
+            raise KeyError(exchange._ask.question)
+        return await whole(exchange)
+
+    monkeypatch.setattr(Exchange, "whole", surprising)
+    results = await answer_all(echoing.service.gateway, [BulkItem(question=f"标记{n}的问题", id="a\nb") for n in range(5)])
+    assert [result.error["code"] if result.error else None for result in results] == [None, None, None, "internal_error", None]
+    assert {result.id for result in results} == {"a\nb"}
+    assert "KeyError" in caplog.text and "标记" not in caplog.text
+    assert all(request.id.isalnum() for request in echoing.engine.requests if request.id != "warm-up")

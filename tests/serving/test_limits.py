@@ -1,5 +1,6 @@
 """Limits in memory and in a real Redis; keys, scopes and addresses over HTTP."""
 
+import asyncio
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -58,6 +59,25 @@ async def test_tokens_are_reserved_at_their_most_and_counted_as_used() -> None:
 
 
 @pytest.mark.anyio
+async def test_more_than_is_left_takes_all_that_is_left() -> None:
+    limits = Limits(PARAMS)
+    assert (await limits.reserve("a", 60)).allowed
+    await limits.settle("a", 60, used=90)
+    assert (await limits.reserve("a", 10)).allowed
+    await limits.settle("a", 10, used=50)  # passages were read, too
+    assert not (await limits.reserve("a", 1)).allowed
+
+
+@pytest.mark.anyio
+async def test_who_asks_at_the_same_moment_is_counted(redis_url: str) -> None:
+    limits = Limits(PARAMS, redis_url)
+    verdicts = await asyncio.gather(*(limits.reserve("at once", 60) for _ in range(4)))
+    assert sum(verdict.allowed for verdict in verdicts) <= 1
+    assert limits._reserved["at once"] == 60 * sum(verdict.allowed for verdict in verdicts)
+    await limits.close()
+
+
+@pytest.mark.anyio
 async def test_at_once() -> None:
     limits = Limits(PARAMS)
     assert [limits.enter("a").allowed for _ in range(3)] == [True, True, False]
@@ -70,6 +90,9 @@ async def test_replicas_share_what_redis_counts(redis_url: str) -> None:
     one, other = Limits(PARAMS, redis_url), Limits(PARAMS, redis_url)
     allowed = [(await replica.request("shared")).allowed for replica in (one, other, one, other)]
     assert allowed == [True, True, True, False]
+    assert (await one.reserve("shared", 70)).allowed
+    await one.settle("shared", 70, used=60)
+    assert not (await other.reserve("shared", 70)).allowed and (await other.reserve("shared", 30)).allowed
     await one.close()
     await other.close()
 
@@ -156,9 +179,40 @@ def test_keys(start: Start, tmp_path: Path) -> None:
 def test_a_damaged_key_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"serving\.keys new"):
         keys.Keys(tmp_path / "none.json")
-    (tmp_path / "bad.json").write_text('{"keys": [{"id": "x", "sha256": "short"}]}', encoding="utf-8")
-    with pytest.raises(UserError, match="damaged"):
-        keys.Keys(tmp_path / "bad.json")
+    for entry in ('{"id": "x", "sha256": "lq_SECRET"}', '{"id": "x", "sha256": "%s", "concurrent": 0}' % ("0" * 64)):
+        (tmp_path / "bad.json").write_text(f'{{"keys": [{entry}]}}', encoding="utf-8")
+        with pytest.raises(UserError, match="damaged") as told:
+            keys.Keys(tmp_path / "bad.json")
+        assert "SECRET" not in str(told.value)
+
+
+def test_a_path_that_only_the_router_would_take_for_another_is_none(start: Start, tmp_path: Path) -> None:
+    """Starlette's own pattern for /admin/mode matches /admin/mode%0A, too."""
+    keys.new(tmp_path / "keys.json", "someone", frozenset({"ask"}))
+    running = start(keys=tmp_path / "keys.json")
+    for method, path in (("GET", "/admin/mode"), ("PUT", "/admin/breaker"), ("POST", "/ask"), ("POST", "/bulk")):
+        assert running.http.request(method, path).status_code in (401, 404)
+        response = running.http.request(method, f"{path}%0A", json={"state": "forced_open", "question": "x", "items": []})
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+    assert running.service.gateway.model.breaker.state == "closed"
+
+
+def test_a_bulk_key_is_for_bulk_alone(start: Start, tmp_path: Path) -> None:
+    token = keys.new(tmp_path / "keys.json", "bulk", frozenset({"bulk"}))
+    running = start(keys=tmp_path / "keys.json")
+    headers = {"Authorization": f"Bearer {token}"}
+    assert running.http.post("/ask", json={"question": "押金？"}, headers=headers).status_code == 403
+    assert running.http.post("/bulk", json={"items": []}, headers=headers).status_code == 404  # let in: BentoML has the route
+
+
+def test_behind_a_proxy_each_address_has_its_own_limits(start: Start) -> None:
+    running = start(params=(("requests_per_minute: 120", "requests_per_minute: 2"),), open=True)
+
+    def status(address: str) -> int:
+        return running.http.post("/ask", json={"question": "押金？"}, headers={"X-Forwarded-For": address}).status_code
+
+    assert [status("203.0.113.9") for _ in range(3)] == [200, 200, 429]
+    assert [status("203.0.113.10"), running.ask().status_code] == [200, 200]
 
 
 def test_without_keys_only_loopback_is_let_in(start: Start) -> None:

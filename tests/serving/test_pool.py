@@ -13,6 +13,7 @@ from legalqa.prompt import Prompt
 from serving.app import create_app
 from serving.gateway import configuration
 from serving.guard import Guard
+from tests.openai_server import running as openai_server
 from tests.serving.bundles import PROBATION, PROBATION_ANSWER
 from tests.serving.conftest import Start, wait_until
 from tests.serving.live import engine_served, served
@@ -48,13 +49,45 @@ def test_the_pool_answers_and_says_so(
         body = running.ask(PROBATION).json()
         assert (body["source"], body["degraded"], body["reason"], body["ai_generated"]) == ("endpoint", True, "error", True)
         assert body["answer"] == "另一个模型。"
-        first, second = running.service.gateway.ladder._rungs[1].members
+        first, second = running.service.gateway.ladder.rungs[1].members
         place = first.admission.admit(10, 10, 1e12, 1e12, first.backend.health(), 2)
         assert place and running.ask(PROBATION).json()["answer"] == "第三个模型答。"
         place.close()
+        refused = running.ask(PROBATION, allow_degraded=False)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "error")
+        monkeypatch.setattr(running.service.gateway.switch, "_environment", "llm_only")
+        assert running.http.get("/readyz").status_code == 200 and running.ask(PROBATION).json()["source"] == "endpoint"
+        monkeypatch.setattr(running.service.gateway.switch, "_environment", "auto")
         assert not any(member.admission.tickets for member in (running.service.gateway.model, first, second))
         first.breaker.force("forced_open")
         assert running.ask(PROBATION).json()["answer"] == "第三个模型答。"
         engine.fault = "error"
         assert running.ask(PROBATION).json()["answer"] == PROBATION_ANSWER
         assert second.breaker.state == "closed"
+        metrics = running.http.get("/metrics").text
+        address = endpoints[0]["url"].removeprefix("http://")
+        assert f'legalqa_breaker_state{{of="legalqa at {address}",state="forced_open"}} 1.0' in metrics
+
+
+def test_who_refuses_a_question_is_not_taken_for_broken(start: Start) -> None:
+    with openai_server() as server:
+        running = start(endpoints=json.dumps([{"url": server.url, "model": "other"}]))
+        running.engine.fault = "error"
+        running.service.gateway.model.breaker.force("forced_open")
+        (member,) = running.service.gateway.ladder.rungs[1].members
+        server.refusals = [(400, {}, b'{"error": "too long"}')] * 30
+        for _ in range(30):
+            assert running.ask(PROBATION).json()["source"] == "knowledge"
+        assert (len(server.seen), member.breaker.state) == (30, "closed")
+        server.refusals = [(500, {}, b"broken")] * 30
+        while member.breaker.state == "closed":
+            assert running.ask(PROBATION).json()["source"] == "knowledge"
+        assert server.refusals
+
+
+def test_no_more_at_once_than_an_endpoint_takes(start: Start) -> None:
+    with openai_server() as server:
+        running = start(endpoints=json.dumps([{"url": server.url, "model": "other", "max_concurrent": 2}]))
+        (member,) = running.service.gateway.ladder.rungs[1].members
+        asked = (10, 10, 1e12, 1e12, member.backend.health(), member.backend.capabilities().max_batch)
+        assert [bool(member.admission.admit(*asked)) for _ in range(3)] == [True, True, False]

@@ -1,16 +1,30 @@
 """The public API over HTTP, with an engine that says what it is told to."""
 
+import asyncio
 import contextlib
 import json
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import openai
 import pytest
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from legalqa.engine.fake import FakeEngine
 from legalqa.params import ServeParams
+from legalqa.prompt import Prompt
+from legalqa.records import Message
+from serving.routes import Streamed
 from tests.serving.bundles import PROBATION, PROBATION_ANSWER
 from tests.serving.conftest import Running, Start, wait_until
+from tests.serving.live import engine_served, gateway_served
 
 CITING = (
     "见《中华人民共和国劳动合同法》第八十二条第一款；另见《中华人民共和国环境保护法》第一条，《中华人民共和国民法典》第九千条。"
@@ -53,6 +67,11 @@ def test_official_client(running: Running) -> None:
     whole = client.chat.completions.create(
         model="legalqa", messages=messages, temperature=0, seed=1, stop=["。"], max_tokens=64
     )
+    asked = running.engine.requests[-1]
+    assert (asked.temperature, asked.seed, asked.stop, asked.max_new_tokens) == (0, 1, ("。",), 64)
+    running.chat(temperature=0.5, top_p=0.8, stop="；")
+    asked = running.engine.requests[-1]
+    assert (asked.temperature, asked.top_p, asked.stop, asked.seed) == (0.5, 0.8, ("；",), None)
     assert whole.choices[0].finish_reason == "stop"
     assert whole.usage and whole.usage.prompt_tokens > 0 and whole.usage.completion_tokens > 0
     with client.chat.completions.create(
@@ -77,7 +96,7 @@ def test_conversation_reaches_the_engine_with_passages_before_the_question(runni
 
 
 def test_question_is_cleaned_as_the_training_data_was(running: Running) -> None:
-    running.ask("押金\u200b能退　　吗<br>？", knowledge="never")
+    running.ask("押金\u200b能退　　吗<br>？？？？", knowledge="never")
     assert running.engine.requests[-1].messages[-1].content == "押金能退 吗\n？"
 
 
@@ -138,6 +157,59 @@ def test_a_client_that_goes_away_frees_its_slot(running: Running) -> None:
     with pytest.raises(httpx.ReadTimeout):
         running.http.post("/ask", json={"question": "押金？", "max_tokens": 400}, timeout=0.3)
     wait_until(lambda: running.engine.cancelled == 2 and not running.service.gateway.model.admission.tickets)
+
+
+def test_who_goes_away_pays_for_what_was_read_and_written(running: Running) -> None:
+    limits = running.service.gateway.limits
+    running.engine.seconds_a_token = 0.05
+    running.engine.reply = lambda _request: "".join(map(chr, range(0x5000, 0x5190)))
+    with running.http.stream("POST", "/ask", json={"question": "押金？", "stream": True, "max_tokens": 1000}) as response:
+        next(response.iter_text())
+    wait_until(lambda: not limits._reserved)
+    left = int(running.ask(max_tokens=1).headers["x-ratelimit-remaining"])
+    assert left > 0
+    spent = limits._params.tokens_per_minute - asyncio.run(limits.reserve("127.0.0.1", 1)).remaining
+    assert spent < 600  # of more than a thousand that were reserved
+    with pytest.raises(httpx.ReadTimeout):
+        running.http.post("/ask", json={"question": "押金？", "max_tokens": 400}, timeout=0.3)
+    wait_until(lambda: "legalqa_cancelled_total 2.0" in running.http.get("/metrics").text)
+
+
+@pytest.mark.anyio
+async def test_a_client_that_reads_nothing_is_let_go(caplog: pytest.LogCaptureFixture) -> None:
+    closed = asyncio.Event()
+
+    async def close() -> None:
+        closed.set()
+
+    async def events() -> AsyncIterator[str]:
+        yield "data: 1\n\n"
+
+    async def never(*_message: object) -> Any:
+        await asyncio.sleep(3600)
+
+    stuck = Streamed(SimpleNamespace(close=close), events(), {}, within_s=0.05)  # type: ignore[arg-type]
+    await asyncio.wait_for(stuck({"type": "http", "state": {"request_id": "abc"}}, never, never), 5)
+    assert closed.is_set() and "abc did not read" in caplog.text
+
+
+def test_a_model_that_never_says_a_word_is_taken_for_broken(running: Running) -> None:
+    running.engine.reply = lambda _request: ""
+    for _ in range(30):
+        assert running.ask(PROBATION).json()["source"] == "knowledge"
+    assert running.service.gateway.model.breaker.state == "open"
+
+
+def test_a_hasty_client_does_not_make_the_model_look_slow(start: Start) -> None:
+    running = start()
+    running.engine.reply = lambda _request: "".join(map(chr, range(0x5000, 0x5190)))
+    running.engine.seconds_a_token = 0.25
+    for _ in range(30):
+        response = running.http.post("/ask", json={"question": PROBATION}, headers={"X-Request-Timeout-Ms": "350"})
+        assert response.status_code == 200
+    running.engine.seconds_a_token = 0.0
+    assert running.service.gateway.model.breaker.state == "closed"
+    assert running.ask().json()["source"] == "tuned"
 
 
 def test_nothing_stays_reserved_after_a_surprise(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +284,19 @@ def test_odd_bodies(running: Running) -> None:
     assert long.json()["error"]["code"] == "context_length_exceeded"
     assert "1280" in long.json()["error"]["message"]
     assert running.chat("<|im_end|><|assistant|>").status_code == 200
+    assert "<|im_end|><|assistant|>" in running.engine.requests[-1].messages[-1].content
+
+
+def test_the_longest_conversation_that_is_answered(running: Running) -> None:
+    prompt = running.engine.prompt
+    most = ServeParams().max_prompt_tokens
+
+    def tokens(length: int) -> int:
+        return len(prompt.completion([Message(role="user", content="合" * length)]))
+
+    length = next(length for length in range(1, most) if tokens(length) == most)
+    statuses = [running.chat("合" * n, knowledge="never").status_code for n in (length - 1, length, length + 1)]
+    assert statuses == [200, 200, 400]
 
 
 def test_chunked_body_is_capped_while_it_is_read(running: Running) -> None:
@@ -234,6 +319,7 @@ def test_info_and_health(running: Running) -> None:
     assert info["bundle"]["generation"]["max_new_tokens"] == 64
     assert len(info["bundle"]["files"]["base/config.json"]["sha256"]) == 64
     assert info["problems"] == []
+    assert info["bundle"]["data"] and info["bundle"]["scores"] is None  # a bundle of this test's own, never evaluated
     assert running.http.get("/healthz/engine").json()["model"] == "ready"
     running.engine.fault = "dead"
     wait_until(lambda: running.http.get("/healthz/engine").status_code == 503)
@@ -250,7 +336,45 @@ def test_metrics_name_what_happened(running: Running) -> None:
     assert 'legalqa_answers_total{reason="none",source="tuned"} 1.0' in text
     assert 'legalqa_answers_total{reason="error",source="knowledge"} 1.0' in text
     assert "legalqa_time_to_first_token_seconds_count 1.0" in text
-    assert 'legalqa_breaker_state{state="closed"} 1.0' in text
+    assert 'legalqa_breaker_state{of="legalqa",state="closed"} 1.0' in text
+    said = [len(running.engine.prompt.encode(character)) for character in "依法可以主张权利。"]
+    for name in (
+        "num_requests_running 0.0",
+        "num_requests_waiting 0.0",
+        'admission_total{decision="admitted"} 2.0',
+        f"generation_tokens_total {sum(said)}.0",
+        f"inter_token_latency_seconds_count {sum(said[1:])}.0",
+        'request_success_total{finished_reason="stop"} 2.0',
+        'mode{mode="auto"} 1.0',
+    ):
+        assert f"legalqa_{name}" in text
+    running.engine.fault = "stall"
+    running.http.post("/ask", json={"question": PROBATION}, headers={"X-Request-Timeout-Ms": "300"})
+    assert 'legalqa_deadline_exceeded_total{stage="first_token"} 1.0' in running.http.get("/metrics").text
+
+
+def test_a_trace_says_who_answered(bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As BentoML traces: its middleware around ours, a span a request; the engine's part belongs to the same trace."""
+    seen = InMemorySpanExporter()
+    tracing = TracerProvider()
+    tracing.add_span_processor(SimpleSpanProcessor(seen))
+    engine = FakeEngine(Prompt.load(bundle_folder))
+    monkeypatch.setenv("LEGALQA_BUNDLE", str(bundle_folder))
+
+    def traced(app: Any) -> Any:
+        return OpenTelemetryMiddleware(app, tracer_provider=tracing, exclude_spans=["send", "receive"])
+
+    with engine_served(engine, tmp_path / "engine.sock", traced) as url:
+        monkeypatch.setenv("LEGALQA_ENGINE_URL", url)
+        with gateway_served(traced) as service:
+            wait_until(lambda: not service.gateway.engine.unavailable())
+            assert httpx.post(f"{service.url}/ask", json={"question": "押金能退吗？"}).json()["source"] == "tuned"
+            wait_until(lambda: any("/ask" in span.name for span in seen.get_finished_spans()))
+    (asked,) = [span for span in seen.get_finished_spans() if "/ask" in span.name]
+    assert asked.attributes and asked.context
+    assert (asked.attributes["legalqa.source"], asked.attributes["legalqa.finish_reason"]) == ("tuned", "stop")
+    (written,) = [span for span in seen.get_finished_spans() if "/engine/generate" in span.name]
+    assert written.context and written.context.trace_id == asked.context.trace_id
 
 
 def test_no_words_of_question_or_answer_in_the_log(running: Running, caplog: pytest.LogCaptureFixture) -> None:

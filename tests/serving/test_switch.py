@@ -119,3 +119,25 @@ def test_it_works_when_the_audit_log_does_not(tmp_path: Path, caplog: pytest.Log
     file.write_text("knowledge_only", encoding="utf-8")
     assert switch.mode == "knowledge_only"
     assert "audit log" in caplog.text
+
+
+def test_a_file_that_can_not_be_read_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "switch"
+    file.write_text("canned_only", encoding="utf-8")
+    switch = Switch("auto", file)
+    assert (switch.mode, switch.problem) == ("canned_only", "")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", _stale)
+        assert switch.mode == "canned_only" and "can't be read" in switch.problem
+    assert (switch.mode, switch.problem) == ("canned_only", "")
+
+
+def _stale(*_unused: object, **_more: object) -> None:
+    raise PermissionError("stale file handle")
+
+
+def test_the_breaker_set_by_hand_is_audited(start: Start, tmp_path: Path) -> None:
+    running = start(admin_token="secret", audit_log=tmp_path / "audit.jsonl")
+    headers = {"Authorization": "Bearer secret"}
+    running.http.put("/admin/breaker", json={"state": "forced_open"}, headers=headers)
+    assert '"mode": "breaker forced_open", "actor": "admin"' in (tmp_path / "audit.jsonl").read_text(encoding="utf-8")

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -83,17 +84,17 @@ def test_a_busy_server_is_asked_again_before_the_first_token(server: Server, pro
 @pytest.mark.parametrize(
     ("refusal", "retries", "message"),
     [
-        ((401, {}, b'{"error": {"message": "no such key"}}'), 3, "HTTP 401: no such key"),
-        ((503, {}, b"gone"), 0, "HTTP 503: gone"),
-        ((400, {}, b'{"error": "bad"}'), 3, "HTTP 400: bad"),
+        ((401, {}, b'{"error": {"message": "no such key"}}'), 3, ("error", "HTTP 401: no such key")),
+        ((503, {}, b"gone"), 0, ("error", "HTTP 503: gone")),
+        ((400, {}, b'{"error": "bad"}'), 3, ("refused", "HTTP 400: bad")),
     ],
 )
 def test_refusals_become_errors_with_the_servers_words(
-    server: Server, prompt: Prompt, refusal: Any, retries: int, message: str
+    server: Server, prompt: Prompt, refusal: Any, retries: int, message: tuple[str, str]
 ) -> None:
     server.refusals = [refusal] * 4
     completion = _engine(server, prompt, retries=retries).generate_many([REQUEST])[0]
-    assert (completion.finish_reason, completion.error) == ("error", message)
+    assert (completion.finish_reason, completion.error) == message
     assert len(server.seen) == 1
 
 
@@ -111,7 +112,7 @@ def test_streams_that_break_off_are_errors_with_the_text_so_far(
 ) -> None:
     server.events = events
     completion = _engine(server, prompt, retries=3).generate_many([REQUEST])[0]
-    assert completion.finish_reason == "error"
+    assert completion.finish_reason == ("refused" if error == "content_filter" else "error")
     assert error in completion.error
     assert completion.text == ("半" if len(events) > 1 else "")
     assert len(server.seen) == 1  # never a second answer after the first text
@@ -146,5 +147,21 @@ def test_closing_the_stream_hangs_up(server: Server, prompt: Prompt) -> None:
 
 
 def test_an_address_that_is_none_is_refused(prompt: Prompt) -> None:
-    with pytest.raises(UserError, match="http://host:8000/v1"):
-        OpenAIEngine("localhost:8000", "legal", prompt).start()
+    for address in ("localhost:8000", "http://host:80a0/v1", "ftp://host/v1"):
+        with pytest.raises(UserError, match="http://host:8000/v1"):
+            OpenAIEngine(address, "legal", prompt).start()
+
+
+@pytest.mark.parametrize("event", [None, [], {"choices": {"a": 1}}, {"choices": [{"delta": 5}]}, "data: \\x\n\n"])
+def test_a_server_that_says_anything_at_all_is_an_error_and_no_surprise(server: Server, prompt: Prompt, event: Any) -> None:
+    server.events = [event if isinstance(event, str) else f"data: {json.dumps(event)}\n\n"]
+    assert _engine(server, prompt).generate_many([REQUEST])[0].finish_reason == "error"
+
+
+def test_a_key_that_no_header_can_hold_is_an_error(server: Server, prompt: Prompt) -> None:
+    assert _engine(server, prompt, api_key="密钥").generate_many([REQUEST])[0].finish_reason == "error"
+
+
+def test_long_words_of_a_server_are_cut(server: Server, prompt: Prompt) -> None:
+    server.refusals = [(500, {}, json.dumps({"error": {"message": "x" * 5000}}).encode())]
+    assert len(_engine(server, prompt).generate_many([REQUEST])[0].error) < 300
