@@ -167,5 +167,6 @@ class Agent:
         body = {"query": question, "k": self._params.passages}
         response = (await self._http.post(self._passages_url, json=body)).raise_for_status()
         found = response.json()["passages"]
-        quotes = [Quote("api", str(one["title"]), str(one["text"]), str(one["source"]), float(one["score"])) for one in found]
+        texts = [[str(one[name]).encode("utf-8", "replace").decode() for name in ("title", "text", "source")] for one in found]
+        quotes = [Quote("api", *parts, float(one["score"])) for parts, one in zip(texts, found, strict=True)]
         return [one for one in quotes if math.isfinite(one.score)]

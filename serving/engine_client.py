@@ -122,7 +122,9 @@ class EngineClient:
                             line = await anext(lines, None)
                     if line is None:
                         return
-                    yield wire.unpack_delta(line)
+                    said = wire.unpack_line(line)
+                    self._pace.saw(said.step_s)
+                    yield said.delta
             finally:
                 await response.aclose()
         except (httpx.TransportError, ValidationError, TimeoutError) as error:

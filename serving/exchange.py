@@ -41,7 +41,7 @@ class Exchange:
         self._reserved = 0
         self._started = time.monotonic()
         self._ended: Ended | None = None
-        self._refused = False
+        self._failed = False
         self._written = 0
         self._events: AsyncGenerator[Event, None] | None = None
         self.began: Began | None = None
@@ -63,9 +63,10 @@ class Exchange:
         self._events = self._gateway.ladder.answer(self._ask)
         try:
             began = await anext(self._events)
-        except RefusedError as refused:
-            self._refused = True
-            self._gateway.telemetry.refused(refused.code)
+        except Exception as error:
+            self._failed = True
+            if isinstance(error, RefusedError):
+                self._gateway.telemetry.refused(error.code)
             raise
         assert isinstance(began, Began)
         self.began = began
@@ -113,10 +114,12 @@ class Exchange:
         """Cancel what still runs, count what was used."""
         if self._events:
             await self._events.aclose()
-        if self._events and not (self._ended or self._refused):
-            self._gateway.telemetry.cancelled()  # the client has left
+        left = bool(self._events) and not (self._ended or self._failed)
+        if left:
+            self._gateway.telemetry.cancelled()
         if self._reserved:
-            used = self._written + (self.began.prompt_tokens if self.began else 0)
+            read = self.began.prompt_tokens if self.began else left * self._ask.prompt_tokens
+            used = read + self._written
             await self._gateway.limits.settle(self._client.name, self._reserved, used, self._tokens_per_minute)
             self._reserved = 0
         if self.began and self._ended:

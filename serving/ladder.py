@@ -164,13 +164,14 @@ class Ladder:
     ) -> AsyncGenerator[Event, None]:
         own = rung is self.rungs[0]
         marker = Marker(self._library.statutes, self._mark)
-        tokens = 0
+        tokens = told = 0
         async with aclosing(begun), aclosing(begun.deltas()) as deltas:
             yield Began(rung.source, begun.model, "" if own else reason, findings.steps, findings.quotes, prompt_tokens)
             async for delta in deltas:
                 tokens += len(delta.token_ids)
                 if text := marker.feed(delta.text):
-                    yield Piece(text, len(delta.token_ids))
+                    yield Piece(text, tokens - told)  # and of text that was held back until now
+                    told = tokens
                 if loops(marker.raw):
                     log.warning("answer %s only repeated itself", ask.id)
                     yield Ended("error", tokens, [], "the model only repeated itself")

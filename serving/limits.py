@@ -78,10 +78,14 @@ class Limits:
         """Hold the tokens that an answer may take at most; ``settle`` follows when it was allowed."""
         limit = per_minute or self._params.tokens_per_minute
         self._reserved[client] += tokens  # before anything is waited for, so that others see it
-        verdict = await self._count("tokens", client, limit, self._reserved[client], take=False)
-        if not verdict.allowed:
-            self._let_go(client, tokens)
-        return verdict
+        held = False
+        try:
+            verdict = await self._count("tokens", client, limit, self._reserved[client], take=False)
+            held = verdict.allowed
+            return verdict
+        finally:
+            if not held:
+                self._let_go(client, tokens)
 
     async def settle(self, client: str, reserved: int, used: int, per_minute: int | None = None) -> None:
         """Count what an answer took and let go of what was held for it.

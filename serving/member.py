@@ -116,9 +116,14 @@ class Watch:
         elif delta.finish_reason in ("refused", "deadline"):
             self.permit.withdrawn()
         elif delta.finish_reason in ("stop", "length") and self._said:
-            allowed = max(self._ask.first_token_by, self._ask.patient_first_token_by) - self._begun
-            self.permit.succeeded(slow=self._first_at - self._begun > LATE * allowed)
+            self.permit.succeeded(slow=self.late)
             self._ticket.ended(cut=delta.finish_reason == "length")
+
+    @property
+    def late(self) -> bool:
+        """Whether the first token took too much of the time that the operator allows for it, or still does."""
+        allowed = max(self._ask.first_token_by, self._ask.patient_first_token_by) - self._begun
+        return (self._first_at or time.monotonic()) - self._begun > LATE * allowed
 
     def close(self) -> None:
         """Give everything back. An answer that has reported nothing was cancelled by its client."""
@@ -154,6 +159,8 @@ class Member:
             reserved.close()
         if reason := self.backend.unavailable():
             return reason
+        if ask.first_token_by <= time.monotonic():
+            return "deadline"
         if len(request.prompt_ids) >= (most := self.backend.capabilities().max_context):
             log.warning("%s reads %d tokens at most, %s has %d", self.name, most - 1, ask.id, len(request.prompt_ids))
             return "error"
@@ -185,6 +192,8 @@ class Member:
         except TimeoutError:
             if ask.first_token_by >= ask.patient_first_token_by:
                 permit.failed()
+            elif watch.late:
+                permit.succeeded(slow=True)
             self._telemetry.deadline_missed("first_token")
             return "deadline"
         except EngineLostError as error:

@@ -54,7 +54,7 @@ def members(
     Raises UserError when an address can't be one; ``noted`` makes a breaker that reports under a name.
     """
     pool = []
-    for one in endpoints:
-        name = f"{one.model} at {one.address}"
+    for number, one in enumerate(endpoints, start=1):
+        name = f"{number}: {one.model} at {one.host}"
         pool.append(Member(name, one.model, EndpointBackend(one, prompt), noted(name), Admission(params), telemetry))
     return pool

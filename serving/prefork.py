@@ -46,6 +46,8 @@ def keep_alive(libraries: str) -> None:
         if not child:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if told:  # before it had handlers of its own
+                signal.raise_signal(signal.SIGTERM)
             _end_with(parent)
             return
         if told:  # while it was being made

@@ -5,8 +5,8 @@ import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
+import httpx
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -39,21 +39,28 @@ def _in_a_folder(file: Path | None) -> Path | None:
     return file
 
 
+def _address(url: str) -> str:
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL:
+        raise ValueError("is no address") from None
+    return url
+
+
 class Endpoint(BaseModel):
     """Another OpenAI-compatible server that may answer when the served model can't."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    url: str = Field(pattern=r"^https?://\S+$")
+    url: Annotated[str, Field(pattern=r"^https?://\S+$"), AfterValidator(_address)]
     model: str = Field(min_length=1)
     api_key: SecretStr = SecretStr("")
     max_concurrent: int = Field(8, gt=0)
 
     @property
-    def address(self) -> str:
-        """Host, port and path: what of the URL may be shown."""
-        parts = urlsplit(self.url)
-        return parts.netloc.rpartition("@")[2] + parts.path
+    def host(self) -> str:
+        """Host and port: what of the URL may be shown."""
+        return httpx.URL(self.url).netloc.decode()
 
 
 class Upstream(Endpoint):

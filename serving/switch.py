@@ -24,7 +24,6 @@ class Switch:
         self._file = file
         self._audit_log = audit_log
         self._unreadable = self._nonsense = ""
-        self._told = ""
         self._stamp: tuple[int, int] | None = None
         self._from_file: Mode | None = None
         self._from_admin: tuple[Mode, float] | None = None
@@ -71,8 +70,8 @@ class Switch:
         try:
             status = self._file.stat()
             stamp = (status.st_mtime_ns, status.st_size)
-            self._unreadable = ""
             if stamp == self._stamp:
+                self._unreadable = ""
                 return
             text = self._file.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
@@ -84,7 +83,7 @@ class Switch:
         except (OSError, UnicodeDecodeError) as error:
             self._unreadable = self._nothing_changed(f"can't be read: {error}")
             return
-        self._stamp = stamp
+        self._stamp, self._unreadable = stamp, ""
         mode, reason = _parse(text)
         if text and mode not in MODES:
             self._nonsense = self._nothing_changed(f"says {mode[:40]!r}; expected one of {', '.join(MODES)}")
@@ -95,9 +94,8 @@ class Switch:
 
     def _nothing_changed(self, why: str) -> str:
         problem = f"switch file {self._file} {why}; nothing changed"
-        if problem != self._told:
+        if problem != self.problem:
             log.warning("%s", problem)
-        self._told = problem
         return problem
 
     def _audit(self, origin: str, change: str, actor: str, reason: str = "", ttl_s: float | None = None) -> None:

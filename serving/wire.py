@@ -1,4 +1,5 @@
-"""How gateway and engine process talk: JSON over the private socket that BentoML gives the engine, one delta a line.
+"""How gateway and engine process talk: JSON over the private socket that BentoML gives the engine, one delta a line, with the
+seconds that the engine's steps take now.
 
 No pickle, so neither side can be made to run code by the other. A deadline travels as seconds that are left.
 """
@@ -14,12 +15,24 @@ from legalqa.engine.interface import Capabilities, Delta, GenerationRequest, Hea
 State = Literal["loading", "ready", "failed"]
 
 _REQUEST: TypeAdapter[GenerationRequest] = TypeAdapter(GenerationRequest)
-_DELTA: TypeAdapter[Delta] = TypeAdapter(Delta)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of an answer; ``step_s`` as in `Health`."""
+
+    delta: Delta
+    step_s: float = 0.0
+
+
+_LINE: TypeAdapter[Line] = TypeAdapter(Line)
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the engine process says about itself. ``problem`` is why loading failed; ``pid`` is whom to end when it hangs."""
+    """What the engine process says about itself. ``problem`` is why loading failed, or takes so long; ``pid`` is whom to end
+    when it hangs.
+    """
 
     state: State
     health: Health
@@ -48,14 +61,14 @@ def unpack_request(body: bytes) -> GenerationRequest:
     return GenerationRequest(**values | {"deadline": time.monotonic() + request.deadline})
 
 
-def pack_delta(delta: Delta) -> bytes:
-    """One line."""
-    return _DELTA.dump_json(delta) + b"\n"
+def pack_line(line: Line) -> bytes:
+    """A line as JSON, with its end."""
+    return _LINE.dump_json(line) + b"\n"
 
 
-def unpack_delta(line: str) -> Delta:
-    """One line's delta."""
-    return _DELTA.validate_json(line)
+def unpack_line(text: str) -> Line:
+    """What ``pack_line`` packed."""
+    return _LINE.validate_json(text)
 
 
 def pack_status(status: Status) -> bytes:

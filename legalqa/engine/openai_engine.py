@@ -7,6 +7,7 @@ one each piece of the answer counts as a token.
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -58,7 +59,8 @@ class OpenAIEngine:
         self._prompt = prompt
         self._url = url.rstrip("/") + ("/completions" if own_prompts else "/chat/completions")
         self._model = model
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._key = api_key.strip()
+        self._headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._own_prompts = own_prompts
         self._max_batch = max_batch
         self._retries = retries
@@ -80,13 +82,16 @@ class OpenAIEngine:
         return Capabilities(max_batch=self._max_batch, max_context=context)
 
     def start(self) -> None:
-        """Raises UserError when the address can't be one. The server is asked only with the first request."""
+        """Raises UserError when address or key can't be one. The server is asked only with the first request."""
         try:
             good = httpx.URL(self._url).scheme in ("http", "https")
         except httpx.InvalidURL:
             good = False
         if not good:
-            raise UserError(Problem("url", f"{self._url!r}", "an address like http://host:8000/v1"))
+            shown = re.sub("//[^/]*@", "//...@", self._url)
+            raise UserError(Problem("url", f"{shown!r}", "an address like http://host:8000/v1"))
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise UserError(Problem("api_key", "characters that no HTTP header can hold", "letters, digits and signs of ASCII"))
         self._ready = True
 
     def stop(self, drain_s: float = 0.0) -> None:
@@ -206,15 +211,22 @@ def _piece(event: Any) -> tuple[str, FinishReason | None]:
     _RefusedError when the server ends the answer for a reason of its own.
     """
     if error := event.get("error"):
-        raise ValueError(str(error.get("message", error) if isinstance(error, dict) else error)[:MOST_WORDS])
+        raise ValueError(_writable(str(error.get("message", error) if isinstance(error, dict) else error))[:MOST_WORDS])
     if not event.get("choices"):  # the usage, after the last piece
         return "", None
     choice = event["choices"][0]
     text = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
+    if not isinstance(text, str):
+        raise ValueError(f"a piece of the answer is of type {type(text).__name__}, not a text")
     reason = choice.get("finish_reason")
     if reason not in (None, "stop", "length"):
         raise _RefusedError(f"the server ended the answer: {reason}", by_request=reason == "content_filter")
-    return text, reason
+    return _writable(text), reason
+
+
+def _writable(text: str) -> str:
+    """Without half characters (lone surrogates), which JSON can hold and UTF-8 can't."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _refusal(response: httpx.Response, body: bytes) -> _RefusedError:
@@ -227,7 +239,9 @@ def _refusal(response: httpx.Response, body: bytes) -> _RefusedError:
     wanted = response.headers.get("retry-after", "")
     pause = float(wanted) if wanted.isdigit() else None
     status = response.status_code
-    return _RefusedError(f"HTTP {status}: {str(message)[:MOST_WORDS]}", status in RETRY_STATUS, pause, status in REQUEST_STATUS)
+    return _RefusedError(
+        f"HTTP {status}: {_writable(str(message))[:MOST_WORDS]}", status in RETRY_STATUS, pause, status in REQUEST_STATUS
+    )
 
 
 async def _until(deadline: float | None, deltas: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:

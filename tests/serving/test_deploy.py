@@ -1,5 +1,6 @@
 """deploy/ against the program: what it names must exist here."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,23 @@ def documents(name: str) -> list[Any]:
     return list(YAML(typ="safe").load_all((DEPLOY / name).read_text(encoding="utf-8")))
 
 
-def test_alerts_watch_metrics_that_exist_and_labels_that_they_have(running: Running) -> None:
+def test_alerts_and_dashboard_watch_metrics_that_exist_and_labels_that_they_have(running: Running) -> None:
     telemetry = running.service.gateway.telemetry
     telemetry.answered("tuned", "", "stop", 1, 0.1)
+    telemetry.limited("requests")
+    telemetry.refused("draining")
+    telemetry.deadline_missed("answer")
     shown = telemetry.text().decode()
     (alerts,) = documents("alerts.yaml")
-    for rule in alerts["groups"][0]["rules"]:
-        names = set(re.findall(r"legalqa_[a-z_]+", rule["expr"]))
-        assert names and all(re.search(rf"^{name}(\{{| )", shown, re.MULTILINE) for name in names), rule["alert"]
-        for label in re.findall(r"\{(\w+)[!=]", rule["expr"]):
-            assert f'{label}="' in shown
+    dashboard = json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
+    watched = [rule["expr"] for rule in alerts["groups"][0]["rules"]]
+    watched += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    for expression in watched:
+        names = set(re.findall(r"legalqa_[a-z0-9_]+", expression))
+        assert names and all(re.search(rf"^{name}(\{{| )", shown, re.MULTILINE) for name in names), expression
+        labels = re.findall(r"\{(\w+)[!=]", expression)
+        labels += [label for group in re.findall(r"by \(([\w, ]+)\)", expression) for label in group.split(", ")]
+        assert all(re.search(rf'^{next(iter(names))}\{{.*\b{label}="', shown, re.MULTILINE) for label in labels), expression
 
 
 def test_variables_ports_and_probes_are_the_services_own() -> None:

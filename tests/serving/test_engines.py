@@ -42,7 +42,7 @@ def test_a_server_in_the_models_place_gets_prompts_rendered_as_in_training(own: 
 
 
 def test_a_server_in_the_models_place_is_waited_for(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_app, "AGAIN_S", 0.05)
+    monkeypatch.setattr(engine_app, "AGAIN_S", 0.2)
     with openai_server.running() as server:
         monkeypatch.setenv("LEGALQA_BUNDLE", str(bundle_folder))
         monkeypatch.setenv("LEGALQA_ENGINE", "openai")

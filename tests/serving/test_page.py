@@ -121,8 +121,9 @@ def said(page: Page) -> Callable[[str], Any]:
 
 def test_page(opened: tuple[Page, Running]) -> None:
     page, running = opened
+    page.do("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=3, mobile=True)  # a phone
+    page.wait_for("innerWidth === 360")
     assert page.script("document.activeElement.id") == "question"  # one can type at once
-    assert page.script("document.documentElement.scrollWidth <= innerWidth")  # fits a phone
     running.engine.reply = lambda _request: CITING
     ask(page, "没签劳动合同怎么办？")
     last = said(page)
@@ -150,6 +151,7 @@ def test_page(opened: tuple[Page, Running]) -> None:
     assert page.script("[...document.querySelectorAll('.badge')].at(-1).classList.contains('degraded')")
     page.script("document.getElementById('language').click()")
     assert page.script("document.documentElement.lang + document.title") == "enLegal Q&A (Chinese law)"
+    assert page.script("document.documentElement.scrollWidth <= innerWidth && innerWidth === 360")  # answers fit, too
 
 
 def test_a_stream_can_be_stopped_and_a_broken_one_says_so(opened: tuple[Page, Running]) -> None:

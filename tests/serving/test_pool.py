@@ -56,7 +56,11 @@ def test_the_pool_answers_and_says_so(
         refused = running.ask(PROBATION, allow_degraded=False)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "error")
         monkeypatch.setattr(running.service.gateway.switch, "_environment", "llm_only")
+        running.engine.fault = "dead"
+        wait_until(lambda: bool(running.service.gateway.engine.unavailable()))
         assert running.http.get("/readyz").status_code == 200 and running.ask(PROBATION).json()["source"] == "endpoint"
+        running.engine.fault = "error"
+        wait_until(lambda: not running.service.gateway.engine.unavailable())
         monkeypatch.setattr(running.service.gateway.switch, "_environment", "auto")
         assert not any(member.admission.tickets for member in (running.service.gateway.model, first, second))
         first.breaker.force("forced_open")
@@ -65,8 +69,8 @@ def test_the_pool_answers_and_says_so(
         assert running.ask(PROBATION).json()["answer"] == PROBATION_ANSWER
         assert second.breaker.state == "closed"
         metrics = running.http.get("/metrics").text
-        address = endpoints[0]["url"].removeprefix("http://")
-        assert f'legalqa_breaker_state{{of="legalqa at {address}",state="forced_open"}} 1.0' in metrics
+        host = endpoints[0]["url"].removeprefix("http://").removesuffix("/v1")
+        assert f'legalqa_breaker_state{{of="1: legalqa at {host}",state="forced_open"}} 1.0' in metrics
 
 
 def test_who_refuses_a_question_is_not_taken_for_broken(start: Start) -> None:

@@ -166,12 +166,10 @@ def test_who_goes_away_pays_for_what_was_read_and_written(running: Running) -> N
     with running.http.stream("POST", "/ask", json={"question": "押金？", "stream": True, "max_tokens": 1000}) as response:
         next(response.iter_text())
     wait_until(lambda: not limits._reserved)
-    left = int(running.ask(max_tokens=1).headers["x-ratelimit-remaining"])
-    assert left > 0
     spent = limits._params.tokens_per_minute - asyncio.run(limits.reserve("127.0.0.1", 1)).remaining
     assert spent < 600  # of more than a thousand that were reserved
     with pytest.raises(httpx.ReadTimeout):
-        running.http.post("/ask", json={"question": "押金？", "max_tokens": 400}, timeout=0.3)
+        running.http.post("/ask", json={"question": "押金？", "max_tokens": 400}, timeout=2)
     wait_until(lambda: "legalqa_cancelled_total 2.0" in running.http.get("/metrics").text)
 
 
@@ -204,9 +202,11 @@ def test_a_hasty_client_does_not_make_the_model_look_slow(start: Start) -> None:
     running = start()
     running.engine.reply = lambda _request: "".join(map(chr, range(0x5000, 0x5190)))
     running.engine.seconds_a_token = 0.25
-    for _ in range(30):
-        response = running.http.post("/ask", json={"question": PROBATION}, headers={"X-Request-Timeout-Ms": "350"})
-        assert response.status_code == 200
+    asked = {"question": PROBATION, "knowledge": "never"}
+    reasons = [
+        running.http.post("/ask", json=asked, headers={"X-Request-Timeout-Ms": "350"}).json()["reason"] for _ in range(30)
+    ]
+    assert reasons == ["deadline"] * 30
     running.engine.seconds_a_token = 0.0
     assert running.service.gateway.model.breaker.state == "closed"
     assert running.ask().json()["source"] == "tuned"
@@ -337,6 +337,8 @@ def test_metrics_name_what_happened(running: Running) -> None:
     assert 'legalqa_answers_total{reason="error",source="knowledge"} 1.0' in text
     assert "legalqa_time_to_first_token_seconds_count 1.0" in text
     assert 'legalqa_breaker_state{of="legalqa",state="closed"} 1.0' in text
+    wait_until(lambda: running.service.gateway.engine.health().running == 0)
+    text = running.http.get("/metrics").text
     said = [len(running.engine.prompt.encode(character)) for character in "依法可以主张权利。"]
     for name in (
         "num_requests_running 0.0",
@@ -349,7 +351,8 @@ def test_metrics_name_what_happened(running: Running) -> None:
     ):
         assert f"legalqa_{name}" in text
     running.engine.fault = "stall"
-    running.http.post("/ask", json={"question": PROBATION}, headers={"X-Request-Timeout-Ms": "300"})
+    hasty = {"X-Request-Timeout-Ms": "2000"}
+    running.http.post("/ask", json={"question": PROBATION, "knowledge": "never"}, headers=hasty)
     assert 'legalqa_deadline_exceeded_total{stage="first_token"} 1.0' in running.http.get("/metrics").text
 
 

@@ -141,3 +141,15 @@ def test_the_breaker_set_by_hand_is_audited(start: Start, tmp_path: Path) -> Non
     headers = {"Authorization": "Bearer secret"}
     running.http.put("/admin/breaker", json={"state": "forced_open"}, headers=headers)
     assert '"mode": "breaker forced_open", "actor": "admin"' in (tmp_path / "audit.jsonl").read_text(encoding="utf-8")
+
+
+def test_answers_under_way_finish_while_it_drains(start: Start, tmp_path: Path) -> None:
+    running = start(switch=tmp_path / "switch")
+    running.engine.seconds_a_token = 0.05
+    with running.http.stream("POST", "/ask", json={"question": PROBATION, "stream": True}) as response:
+        lines = response.iter_lines()
+        assert next(lines) == "event: begin"
+        (tmp_path / "switch").write_text("drain", encoding="utf-8")
+        refused = running.ask(PROBATION)
+        assert (refused.status_code, refused.headers["x-should-retry"]) == (503, "false")
+        assert "event: end" in list(lines)

@@ -152,14 +152,27 @@ def test_an_address_that_is_none_is_refused(prompt: Prompt) -> None:
             OpenAIEngine(address, "legal", prompt).start()
 
 
-@pytest.mark.parametrize("event", [None, [], {"choices": {"a": 1}}, {"choices": [{"delta": 5}]}, "data: \\x\n\n"])
+@pytest.mark.parametrize(
+    "event", [None, [], {"choices": {"a": 1}}, {"choices": [{"delta": 5}]}, {"choices": [{"text": ["a"]}]}, "data: \\x\n\n"]
+)
 def test_a_server_that_says_anything_at_all_is_an_error_and_no_surprise(server: Server, prompt: Prompt, event: Any) -> None:
     server.events = [event if isinstance(event, str) else f"data: {json.dumps(event)}\n\n"]
     assert _engine(server, prompt).generate_many([REQUEST])[0].finish_reason == "error"
 
 
-def test_a_key_that_no_header_can_hold_is_an_error(server: Server, prompt: Prompt) -> None:
-    assert _engine(server, prompt, api_key="密钥").generate_many([REQUEST])[0].finish_reason == "error"
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(server: Server, prompt: Prompt) -> None:
+    for key in ("密钥 SECRET", "SECRET\nx"):
+        with pytest.raises(UserError, match="no HTTP header") as told:
+            _engine(server, prompt, api_key=key)
+        assert "SECRET" not in str(told.value)
+    server.events = said("好")
+    assert _engine(server, prompt, api_key="secret \n").generate_many([REQUEST])[0].text == "好"
+    assert server.seen[0][1]["Authorization"] == "Bearer secret"
+
+
+def test_half_characters_are_replaced(server: Server, prompt: Prompt) -> None:
+    server.events = ['data: {"choices": [{"delta": {"content": "a\\ud800"}, "finish_reason": "stop"}]}\n\n']
+    assert _engine(server, prompt).generate_many([REQUEST])[0].text == "a?"
 
 
 def test_long_words_of_a_server_are_cut(server: Server, prompt: Prompt) -> None:
