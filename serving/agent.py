@@ -167,6 +167,12 @@ class Agent:
         body = {"query": question, "k": self._params.passages}
         response = (await self._http.post(self._passages_url, json=body)).raise_for_status()
         found = response.json()["passages"]
-        texts = [[str(one[name]).encode("utf-8", "replace").decode() for name in ("title", "text", "source")] for one in found]
-        quotes = [Quote("api", *parts, float(one["score"])) for parts, one in zip(texts, found, strict=True)]
+        quotes = [
+            Quote("api", _whole(one["title"]), _whole(one["text"]), _whole(one["source"]), float(one["score"])) for one in found
+        ]
         return [one for one in quotes if math.isfinite(one.score)]
+
+
+def _whole(value: object) -> str:
+    """As text, without half characters (lone surrogates), which JSON can hold and UTF-8 can't."""
+    return str(value).encode("utf-8", "replace").decode()

@@ -96,6 +96,13 @@ def test_an_api_that_says_anything_at_all_holds_nothing_up(start: Start, answer:
     assert (said["source"], said["steps"][-1]["tool"], said["passages"]) == ("tuned", "passages_api", [])
 
 
+def test_half_a_character_from_an_api_is_replaced(start: Start) -> None:
+    half = '{"passages": [{"title": "地方规定", "text": "押金\\ud800", "source": "c", "score": 0.9}]}'
+    with passages_api(Response(half)) as api:
+        said = start(passages_url=api).ask("押金能退吗？").json()
+    assert (said["source"], [one["text"] for one in said["passages"]]) == ("tuned", ["押金?"])
+
+
 def test_an_api_with_an_address_that_is_none_holds_nothing_up(start: Start) -> None:
     assert start(passages_url="http://host:80a0/").ask(INTEREST[:3]).json()["source"] == "tuned"
 
