@@ -28,6 +28,7 @@ _CONTROL = re.compile(
 )
 _SPACES = re.compile(r"[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _LINE_ENDS = re.compile(r"\r\n?|[\u0085\u2028\u2029]")
+_RE2_SPACE = r"[\s\v\x1c-\x1f\x{85}\p{Z}]"  # Python's \s; RE2's own knows ASCII only
 _FULL_WIDTH = {code: code - 0xFEE0 for span in ((0xFF10, 0xFF1A), (0xFF21, 0xFF3B), (0xFF41, 0xFF5B)) for code in range(*span)}
 _FURNITURE = re.compile(
     r"^\s*(?:【?(?:律师|专家|专业)(?:解答|答复|回复|回答|意见|解析)】?|【?(?:网友|用户)?(?:咨询|提问)(?:内容)?】|答案?|回答|解答|回复|问)\s*[:：]\s*"
@@ -64,12 +65,12 @@ RULES: dict[str, Rule] = {
         lambda text: _CONTROL.sub("", text),
     ),
     "full_width": Rule(r"[０-９Ａ-Ｚａ-ｚ]", lambda text: text.translate(_FULL_WIDTH)),
-    "furniture": Rule(r"[:：]|^\s*(?:答[、，]|[；;，,、。])|第[XxＸ×]", lambda text: _FURNITURE.sub("", text)),
+    "furniture": Rule(rf"[:：]|^{_RE2_SPACE}*(?:答[、，]|[；;，,、。])|第[XxＸ×]", lambda text: _FURNITURE.sub("", text)),
     "repeats": Rule(
         r"。。|，，|,,,|！！|!!|？？|\?\?\?|；；|;;|、、|~~|～～|``",
         lambda text: _REPEATS.sub(lambda match: match.group()[0], text),
     ),
-    "greeting": Rule(r"^\s*(?:您好|你好|亲|尊敬的)", lambda text: _GREETING.sub("", text)),
+    "greeting": Rule(rf"^{_RE2_SPACE}*(?:您好|你好|亲|尊敬的)", lambda text: _GREETING.sub("", text)),
     "whitespace": Rule(
         r"[\t\r\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]|  |\n |\n\n\n| \n|^[ \n]|[ \n]$",
         _whitespace,

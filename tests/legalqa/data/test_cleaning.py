@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from legalqa.data.cleaning import RULES, clean, clean_column
@@ -59,6 +59,7 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     assert clean(once, ["control", "full_width", "whitespace"]) == once
 
 
+@example(["\u3000;5", "\x0b\u2003您好，x", "\x1c\x85。x"])
 @given(st.lists(MESSY, min_size=1, max_size=5))
 @settings(deadline=None, max_examples=50)
 def test_columns_are_cleaned_like_texts(texts: list[str]) -> None:
