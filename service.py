@@ -18,11 +18,11 @@ from serving.gateway import ENGINE_NAME, configuration
 from serving.guard import Guard
 from serving.prefork import keep_alive
 
-OWN = {
+OWN = {  # ours instead of BentoML's
     "metrics": {"enabled": False},
     "logging": {"access": {"enabled": False}},
-    "traffic": {"timeout": 900},
-}  # ours instead; BentoML keeps a timer for each request so long
+    "traffic": {"timeout": 900},  # for each request BentoML keeps a timer so long
+}
 try:
     configured = configuration()
     gateway_app = create_app(configured)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import httpx
 
 from legalqa.engine.interface import GenerationRequest
+from legalqa.engine.text import writable
 from legalqa.grounding import grounded
 from legalqa.params import AROUND_PASSAGES, ServeParams
 from legalqa.prompt import Prompt
@@ -167,12 +168,8 @@ class Agent:
         body = {"query": question, "k": self._params.passages}
         response = (await self._http.post(self._passages_url, json=body)).raise_for_status()
         found = response.json()["passages"]
-        quotes = [
-            Quote("api", _whole(one["title"]), _whole(one["text"]), _whole(one["source"]), float(one["score"])) for one in found
-        ]
-        return [one for one in quotes if math.isfinite(one.score)]
-
-
-def _whole(value: object) -> str:
-    """As text, without half characters (lone surrogates), which JSON can hold and UTF-8 can't."""
-    return str(value).encode("utf-8", "replace").decode()
+        quotes = []
+        for one in found:
+            title, text, source = (writable(str(one[name])) for name in ("title", "text", "source"))
+            quotes.append(Quote("api", title, text, source, float(one["score"])))
+        return [quote for quote in quotes if math.isfinite(quote.score)]

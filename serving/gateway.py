@@ -142,9 +142,9 @@ class Gateway:
             "the breaker before the model, and before each other endpoint",
             ("of", "state"),
             BREAKER_STATES,
-            lambda: {member.name: member.breaker.state for member in members},
+            lambda: {(member.name,): member.breaker.state for member in members},
         )
-        telemetry.states("legalqa_mode", "the operator's switch", ("mode",), MODES, lambda: {"": self.switch.mode})
+        telemetry.states("legalqa_mode", "the operator's switch", ("mode",), MODES, lambda: {(): self.switch.mode})
 
 
 class Configuration(NamedTuple):

@@ -97,8 +97,8 @@ class Ladder:
             raise RefusedError(503, "draining", "this server is being shut down; ask another one", 5.0)
         reason: Reason = "operator"
         if mode in ("auto", "llm_only"):
-            # Nothing is looked up for a model that would refuse: it would take the cores from the answers it is writing.
             rungs = self.rungs if ask.allow_degraded else self.rungs[:1]
+            # Nothing is looked up for a model that would refuse: it would take the cores from the answers it is writing.
             places = (rung.reserve(ask, self._agent.room(ask)) for rung in rungs)
             place = next((place for place in places if place), None)
             findings, answering = Findings(), None

@@ -11,6 +11,9 @@ from prometheus_client.registry import Collector
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
 GAPS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
+States = Mapping[tuple[str, ...], str]
+"""The state of each thing, by the values of its labels but the state's."""
+
 SIZES = (1, 2, 4, 8, 16, 32, 64, 100)
 
 
@@ -45,11 +48,9 @@ class Telemetry:
         self._registry.register(_Reading(name, help_text, value))
 
     def states(
-        self, name: str, help_text: str, labels: Sequence[str], states: Sequence[str], now: Callable[[], Mapping[str, str]]
+        self, name: str, help_text: str, labels: Sequence[str], states: Sequence[str], now: Callable[[], States]
     ) -> None:
-        """One gauge a state: 1 for the state now, 0 for the others. ``now`` gives the state of each thing, by its name; the
-        last of the ``labels`` is the state's, one before it the name's.
-        """
+        """One gauge a state: 1 for the state now, 0 for the others. The last of the ``labels`` is the state's."""
         self._registry.register(_State(name, help_text, labels, states, now))
 
     def first_token(self, seconds: float, number: int) -> None:
@@ -113,7 +114,7 @@ class _Reading(Collector):
 
 class _State(Collector):
     def __init__(
-        self, name: str, help_text: str, labels: Sequence[str], states: Sequence[str], now: Callable[[], Mapping[str, str]]
+        self, name: str, help_text: str, labels: Sequence[str], states: Sequence[str], now: Callable[[], States]
     ) -> None:
         self._name, self._help, self._labels, self._states, self._now = name, help_text, labels, states, now
 
@@ -121,5 +122,5 @@ class _State(Collector):
         family = GaugeMetricFamily(self._name, self._help, labels=self._labels)
         for thing, current in self._now().items():
             for state in self._states:
-                family.add_metric([thing, state][-len(self._labels) :], float(state == current))
+                family.add_metric([*thing, state], float(state == current))
         yield family

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from legalqa.engine.interface import Capabilities, Completion, Delta, FinishReason, GenerationRequest, Health
+from legalqa.engine.text import writable
 from legalqa.problems import Problem, UserError
 from legalqa.prompt import Prompt
 
@@ -211,7 +212,7 @@ def _piece(event: Any) -> tuple[str, FinishReason | None]:
     _RefusedError when the server ends the answer for a reason of its own.
     """
     if error := event.get("error"):
-        raise ValueError(_writable(str(error.get("message", error) if isinstance(error, dict) else error))[:MOST_WORDS])
+        raise ValueError(writable(str(error.get("message", error) if isinstance(error, dict) else error))[:MOST_WORDS])
     if not event.get("choices"):  # the usage, after the last piece
         return "", None
     choice = event["choices"][0]
@@ -221,12 +222,7 @@ def _piece(event: Any) -> tuple[str, FinishReason | None]:
     reason = choice.get("finish_reason")
     if reason not in (None, "stop", "length"):
         raise _RefusedError(f"the server ended the answer: {reason}", by_request=reason == "content_filter")
-    return _writable(text), reason
-
-
-def _writable(text: str) -> str:
-    """Without half characters (lone surrogates), which JSON can hold and UTF-8 can't."""
-    return text.encode("utf-8", "replace").decode()
+    return writable(text), reason
 
 
 def _refusal(response: httpx.Response, body: bytes) -> _RefusedError:
@@ -240,7 +236,7 @@ def _refusal(response: httpx.Response, body: bytes) -> _RefusedError:
     pause = float(wanted) if wanted.isdigit() else None
     status = response.status_code
     return _RefusedError(
-        f"HTTP {status}: {_writable(str(message))[:MOST_WORDS]}", status in RETRY_STATUS, pause, status in REQUEST_STATUS
+        f"HTTP {status}: {writable(str(message))[:MOST_WORDS]}", status in RETRY_STATUS, pause, status in REQUEST_STATUS
     )
 
 

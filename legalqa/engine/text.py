@@ -48,3 +48,8 @@ class TextStream:
 def _overlap(text: str, stop: str) -> int:
     """Length of the longest end of ``text`` that is a beginning of ``stop``."""
     return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)
+
+
+def writable(text: str) -> str:
+    """Without half characters (lone surrogates), which JSON can hold and UTF-8 can't."""
+    return text.encode("utf-8", "replace").decode()

@@ -7,7 +7,7 @@ import legalqa
 from legalqa.base.identity import Identity
 from legalqa.files import read_json, write_json, written_aside
 from legalqa.prompt import Prompt
-from legalqa.training.job import Job, Outcome
+from legalqa.training.job import Job, Outcome, number_forms
 from legalqa.training.packing import Samples
 
 _LIBRARY = Path(legalqa.__file__).parent
@@ -23,10 +23,10 @@ CODE = [
 def summary(train: Samples, dev: Samples, job: Job) -> str:
     """What will be trained, in two or three lines."""
     machine = job.machine
-    weights = machine.precision if job.params.quantise == "none" else f"{machine.precision}, base in {job.params.quantise}"
     lines = [
         f"{len(train)} samples of {train.offsets[-1] / len(train):.0f} tokens on average, {len(dev)} for dev loss; "
-        f"{machine.world} process(es) of {machine.threads} thread(s), {weights}, ZeRO-{job.params.zero}"
+        f"{machine.world} process(es) of {machine.threads} thread(s), "
+        f"{number_forms(job.params, machine)}, ZeRO-{job.params.zero}"
     ]
     for name, samples in (("train", train), ("dev", dev)):
         cuts = {"prompts shortened": samples.prompt_cut, "answers cut": samples.answer_cut, "dropped": samples.dropped}

@@ -98,6 +98,11 @@ def settled(params: TrainParams, machine: Machine) -> TrainParams:
     return params
 
 
+def number_forms(params: TrainParams, machine: Machine) -> str:
+    """In what numbers it computes, and keeps the base where those differ, in words."""
+    return machine.precision + ("" if params.quantise == "none" else f", base in {params.quantise}")
+
+
 def refuse_unfit(params: TrainParams, base: Path) -> None:
     """Raises UserError for a base that can't be trained in this way, by its config."""
     from transformers import AutoConfig  # and what comes with it: not for the processes that only read a job

@@ -23,7 +23,7 @@ from legalqa.stage import stage
 from legalqa.training.checkpoints import KEPT
 from legalqa.training.curves import read_log
 from legalqa.training.fits import GPU_PEAK, duration, public_table, verdict, zero_table
-from legalqa.training.job import DEV, LOG, TRAIN, Job, refuse_unfit, settled
+from legalqa.training.job import DEV, LOG, TRAIN, Job, number_forms, refuse_unfit, settled
 from legalqa.training.launch import launch
 from legalqa.training.machine import Machine, detect
 from legalqa.training.packing import Samples, lay_out, plan_steps, tokenise
@@ -205,7 +205,6 @@ def report(params: Params, *, measured: bool) -> str:
         refuse_unfit(train, BASE)
     data, samples = read_data(train, machine, shape, exact=here)
     wide = machine.precision == "fp32"
-    kept = "" if train.quantise == "none" else f", base in {train.quantise}"
     need = memory(shape, train, machine.device, machine.world, machine.processes, wide, data.longest)
     said = f"{need.total:.1f} GB a process: {_parts(need)}"
     if measured:
@@ -222,8 +221,9 @@ def report(params: Params, *, measured: bool) -> str:
     lines = [
         f"data       {data.samples} samples, {about}{data.tokens} tokens ({data.answer_share:.0%} learned), "
         f"{data.cut} shortened or dropped at max_length {train.max_length} ({data.cut / data.samples:.1%})",
-        f"run        {data.steps} steps of {train.batch} conversations in {train.epochs:g} epochs, {machine.precision}{kept}, "
-        f"{data.micro_batches} micro-batch(es) a step on {machine.world} process(es) x {machine.threads} thread(s)",
+        f"run        {data.steps} steps of {train.batch} conversations in {train.epochs:g} epochs, "
+        f"{number_forms(train, machine)}, {data.micro_batches} micro-batch(es) a step "
+        f"on {machine.world} process(es) x {machine.threads} thread(s)",
         f"model      {shape.name}: {shape.parameters / 1e9:.2f} billion parameters, "
         f"{trained:,} trainable ({trained / shape.parameters:.2%})",
         f"memory     {said}",

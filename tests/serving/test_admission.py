@@ -91,7 +91,7 @@ def test_who_waits_behind_whole_batches_waits_for_all_of_them() -> None:
     for joins in (True, False):
         door = Admission(PARAMS)
         for written in (50, 50, 0, 0):
-            door.keep(50, 100).wrote(written) if written else door.keep(50, 100)
+            door.keep(50, 100).wrote(written)
         assert door._free_s(replace(MEASURED, joins=joins), 2) == pytest.approx(7.5)
         short = Ticket(door, 50, 100)
         short.wrote(60)
