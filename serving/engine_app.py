@@ -83,7 +83,7 @@ class EngineHost:
         assert self._engine
         async with aclosing(self._engine.stream(request)) as deltas:  # type: ignore[type-var]
             async for delta in deltas:
-                yield wire.pack_line(wire.Line(delta, self._engine.health().step_s))
+                yield wire.pack_delta(delta)
 
     def close(self) -> None:
         """Let running answers finish, then end."""

@@ -122,9 +122,7 @@ class EngineClient:
                             line = await anext(lines, None)
                     if line is None:
                         return
-                    said = wire.unpack_line(line)
-                    self._pace.saw(said.step_s)
-                    yield said.delta
+                    yield wire.unpack_delta(line)
             finally:
                 await response.aclose()
         except (httpx.TransportError, ValidationError, TimeoutError) as error:
@@ -181,7 +179,7 @@ class EngineClient:
             if not self._stuck:
                 self._silent_s = 0.0
             health = self._status.health
-            self._pace.heard(health.step_s, busy=health.running > 0)
+            self._pace.heard(health.step_s, health.running)
             if self._status.state == "failed" and before.state != "failed":
                 log.error("engine: %s", self._status.problem)
         except (httpx.HTTPError, ValidationError) as error:

@@ -11,15 +11,16 @@ USUAL_MEMORY = 0.95  # of the usual step's moving average
 
 
 class Pace:
-    """Takes the seconds of a step each time the engine is asked, and with every piece of an answer, as a slow engine is slow to
-    say how it is. 0 means that nothing was measured yet.
+    """Takes the seconds of a step, and how many answers ran, each time the engine is asked; 0 seconds: nothing measured yet.
 
-    What an idle engine says is its last word before it became idle: one late step must not count again and again.
+    A full batch's step takes several times that of one answer, so what is usual is learnt for 1, 2, up to 4, 8, ... answers
+    apart. What an idle engine says is its last word before it became idle: one late step must not count again and again.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._usual_s = 0.0
+        self._usual_s: dict[int, float] = {}  # by size, where size n stands for up to 2^n answers
+        self._size = 0
         self._since: float | None = None
         self._for_s = 0.0
 
@@ -28,22 +29,25 @@ class Pace:
         """Whether the last steps took far longer than usual."""
         return self._for_s >= FOR_S
 
-    def saw(self, step_s: float, *, busy: bool = True) -> None:
-        """Count a slow step, or forget those before."""
-        if not self._is_slow(step_s):
+    def heard(self, step_s: float, running: int) -> None:
+        """Count a slow step, or forget those before and learn from this one."""
+        if running:
+            self._size = (running - 1).bit_length()
+        usual_s = self._usual_s.get(self._size) or self._at_most_s(step_s)
+        if step_s <= max(SLOW * usual_s, NOT_SLOW_S):
             self._since, self._for_s = None, 0.0
-        elif busy:
+            if running and 0 < step_s < max(LEARNT * usual_s, NOT_SLOW_S):
+                self._usual_s[self._size] = USUAL_MEMORY * usual_s + (1 - USUAL_MEMORY) * step_s
+        elif running:
             now = self._clock()
             self._since = now if self._since is None else self._since
             self._for_s = now - self._since
         elif not self.slow:
             self._since = None
 
-    def heard(self, step_s: float, *, busy: bool) -> None:
-        """The same when the engine was asked, which happens at an even pace; learn from a step that is not slow."""
-        self.saw(step_s, busy=busy)
-        if not self._is_slow(step_s) and step_s and (not self._usual_s or step_s < max(LEARNT * self._usual_s, NOT_SLOW_S)):
-            self._usual_s = USUAL_MEMORY * (self._usual_s or step_s) + (1 - USUAL_MEMORY) * step_s
-
-    def _is_slow(self, step_s: float) -> bool:
-        return bool(self._usual_s) and step_s > max(SLOW * self._usual_s, NOT_SLOW_S)
+    def _at_most_s(self, step_s: float) -> float:
+        """The usual step of a size not seen yet: as it is now, but a step for all takes no longer than one for each part."""
+        if not self._usual_s:
+            return step_s
+        nearest = min(self._usual_s, key=lambda size: abs(size - self._size))
+        return min(step_s, self._usual_s[nearest] * 2.0 ** max(0, self._size - nearest))

@@ -1,5 +1,4 @@
-"""How gateway and engine process talk: JSON over the private socket that BentoML gives the engine, one delta a line, with the
-seconds that the engine's steps take now.
+"""How gateway and engine process talk: JSON over the private socket that BentoML gives the engine, one delta a line.
 
 No pickle, so neither side can be made to run code by the other. A deadline travels as seconds that are left.
 """
@@ -15,17 +14,7 @@ from legalqa.engine.interface import Capabilities, Delta, GenerationRequest, Hea
 State = Literal["loading", "ready", "failed"]
 
 _REQUEST: TypeAdapter[GenerationRequest] = TypeAdapter(GenerationRequest)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of an answer; ``step_s`` as in `Health`."""
-
-    delta: Delta
-    step_s: float = 0.0
-
-
-_LINE: TypeAdapter[Line] = TypeAdapter(Line)
+_DELTA: TypeAdapter[Delta] = TypeAdapter(Delta)
 
 
 @dataclass(frozen=True)
@@ -61,14 +50,14 @@ def unpack_request(body: bytes) -> GenerationRequest:
     return GenerationRequest(**values | {"deadline": time.monotonic() + request.deadline})
 
 
-def pack_line(line: Line) -> bytes:
-    """A line as JSON, with its end."""
-    return _LINE.dump_json(line) + b"\n"
+def pack_delta(delta: Delta) -> bytes:
+    """A delta as one line of JSON."""
+    return _DELTA.dump_json(delta) + b"\n"
 
 
-def unpack_line(text: str) -> Line:
-    """What ``pack_line`` packed."""
-    return _LINE.validate_json(text)
+def unpack_delta(text: str) -> Delta:
+    """What ``pack_delta`` packed."""
+    return _DELTA.validate_json(text)
 
 
 def pack_status(status: Status) -> bytes:

@@ -26,7 +26,7 @@ async def connections(path: Path, health: bytes = b"") -> AsyncIterator[list[asy
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         accepted.append(writer)
-        word = b'{"delta": {"text": "x", "finish_reason": "stop"}}\n'
+        word = b'{"text": "x", "finish_reason": "stop"}\n'
         with suppress(asyncio.IncompleteReadError):  # until the client hangs up
             while head := await reader.readuntil(b"\r\n\r\n"):
                 line = word
