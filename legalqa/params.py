@@ -324,6 +324,7 @@ class ServeParams(Block):
     max_tokens: int = Key(65_536, gt=0)
     max_batch: int = Key(16, gt=0)
     mark_citations: bool = True
+    label_text: bool = False
     breaker: BreakerParams = BreakerParams()
     limits: LimitParams = LimitParams()
 

@@ -14,6 +14,7 @@ from legalqa.prompt import Prompt
 from legalqa.records import Message
 from serving.answers import RESERVE_S, Ask, Use
 from serving.errors import error_response
+from serving.library import LABELLED
 
 CLEANING = ("html", "control", "full_width", "repeats", "whitespace")  # the rules of the training data that suit a question
 MAX_MESSAGES = 64
@@ -128,6 +129,8 @@ def chat_ask(
     messages: list[Message] = []
     for number, turn in enumerate(body.messages):
         content = clean(turn.text, CLEANING)
+        if turn.role == "assistant":
+            content = content.removesuffix(LABELLED)  # else the model would learn to write it itself
         if not content:
             raise BadRequestError(400, "empty_content", "content holds nothing that can be read", f"messages[{number}].content")
         role = "system" if turn.role == "developer" else turn.role

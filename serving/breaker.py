@@ -58,7 +58,7 @@ class Breaker:
         self._on_change = on_change
         self._calls: deque[tuple[float, bool, bool]] = deque()
         self._state: State = "closed"
-        self._epoch = 0  # outcomes of calls begun under an earlier state don't count
+        self._epoch = 0  # outcomes of calls begun under an earlier state, or before a recovery, don't count
         self._open_until = 0.0
         self._openings = 0
         self._probes_out = 0
@@ -83,9 +83,14 @@ class Breaker:
         return Permit(self, self._epoch)
 
     def recovered(self) -> None:
-        """The callee is known to be back (its health says so): probe now instead of when the open time ends."""
+        """The callee is known to be back (its health says so): probe now instead of when the open time ends.
+
+        Where it is closed, what was begun before counts no more: else the failures of then would open it for a callee of now.
+        """
         if self._state == "open":
             self._change("half_open")
+        elif self._state == "closed":
+            self._forget()
 
     def force(self, state: Literal["closed", "forced_open", "disabled"]) -> None:
         """Set by hand; "closed" gives control back to the window."""
@@ -109,6 +114,8 @@ class Breaker:
         self._calls.append((now, failed, slow))
         while self._calls and self._calls[0][0] <= now - self._params.window_s:
             self._calls.popleft()
+        if not (failed or slow):
+            return  # good news never opens it, also where it is the one call that was missing to judge at all
         number = len(self._calls)
         failures = sum(call[1] for call in self._calls)
         slows = sum(call[2] for call in self._calls)
@@ -128,8 +135,11 @@ class Breaker:
         self._change("open")
 
     def _change(self, state: State) -> None:
-        self._epoch += 1
-        self._calls.clear()
+        self._forget()
         self._probes_out = self._probes_good = 0
         self._state = state
         self._on_change(state)
+
+    def _forget(self) -> None:
+        self._epoch += 1
+        self._calls.clear()

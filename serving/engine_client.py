@@ -133,7 +133,7 @@ class EngineClient:
     def _let_go(self) -> Iterator[asyncio.Timeout]:
         """A timeout without a time, until the watch gives it one."""
         scope = asyncio.timeout(None)
-        self._scopes[scope] = time.monotonic()
+        self._scopes[scope] = asyncio.get_running_loop().time()
         try:
             yield scope
         finally:
@@ -167,6 +167,7 @@ class EngineClient:
                 self._let_go_of_the_waiting()
         elif was:
             log.info("engine back (%s)", was)
+            self._wait_on()
             self._on_back()
         self._end_if_hung()
         self._send_canary()
@@ -208,11 +209,18 @@ class EngineClient:
             self._pace = Pace()
 
     def _let_go_of_the_waiting(self) -> None:
-        """End what has waited for a while. An engine that shuts down is silent about its health, but finishes its answers."""
-        now = asyncio.get_running_loop().time()
+        """End what has waited for a while, and the rest as soon as it has.
+
+        An engine that shuts down is silent about its health, but finishes its answers.
+        """
         for scope, since in self._scopes.items():
-            if time.monotonic() - since > ANSWER_WITHIN_S and not scope.expired():
-                scope.reschedule(now)
+            if not scope.expired():
+                scope.reschedule(since + ANSWER_WITHIN_S)
+
+    def _wait_on(self) -> None:
+        for scope in self._scopes:
+            if not scope.expired():
+                scope.reschedule(None)
 
     def _end_if_hung(self) -> None:
         """A process that hangs is never replaced by BentoML; ended, it is. One that loads is given all the time it takes."""

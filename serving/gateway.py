@@ -76,7 +76,7 @@ class Gateway:
         rungs = [Rung("tuned", [model])]
         if settings.endpoints:
             rungs.append(Rung("endpoint", pool.members(settings.endpoints, served.prompt, params, telemetry, noted)))
-        ladder = Ladder(rungs, library, agent, switch, params.mark_citations)
+        ladder = Ladder(rungs, library, agent, switch, params)
         gateway = cls(
             settings=settings,
             params=params,

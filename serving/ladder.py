@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from legalqa.engine.interface import GenerationRequest
+from legalqa.params import ServeParams
 from serving.admission import Ticket
 from serving.agent import Agent, Findings
 from serving.answers import Ask, Began, Ended, Event, Piece, Reason, RefusedError, Source
-from serving.library import CANNED, Library
+from serving.library import CANNED, LABELLED, Library
 from serving.marking import Marker, loops
 from serving.member import Member, Started
 from serving.switch import Switch
@@ -83,12 +84,13 @@ class Place:
 class Ladder:
     """Answers every question, or raises RefusedError where only the model's own answer would do."""
 
-    def __init__(self, rungs: Sequence[Rung], library: Library, agent: Agent, switch: Switch, mark: bool) -> None:
+    def __init__(self, rungs: Sequence[Rung], library: Library, agent: Agent, switch: Switch, params: ServeParams) -> None:
         self.rungs = rungs
         self._library = library
         self._agent = agent
         self._switch = switch
-        self._mark = mark
+        self._mark = params.mark_citations
+        self._label = LABELLED if params.label_text else ""
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
         """One Began, pieces, one Ended. Close it to cancel. Raises RefusedError before the first event, or never."""
@@ -174,10 +176,12 @@ class Ladder:
                     told = tokens
                 if loops(marker.raw):
                     log.warning("answer %s only repeated itself", ask.id)
+                    if self._label:
+                        yield Piece(self._label)
                     yield Ended("error", tokens, [], "the model only repeated itself")
                     return
                 if delta.finish_reason:
-                    if rest := marker.finish():
+                    if rest := marker.finish() + self._label:
                         yield Piece(rest)
                     failed = delta.finish_reason in ("error", "refused", "cancelled")
                     error = (delta.error or "the model failed") if failed else ""

@@ -40,12 +40,37 @@ def opened() -> tuple[Breaker, Clock]:
 
 def test_opens_at_the_failure_rate_and_not_before_enough_calls() -> None:
     breaker, _ = make()
-    for outcome in ("bad", "bad", "good"):
+    for outcome in ("good", "good", "bad"):
         call(breaker, outcome)
         assert breaker.state == "closed"
-    call(breaker, "good")
+    call(breaker, "bad")
     assert breaker.state == "open"
     assert breaker.acquire() is None
+
+
+def test_good_news_never_opens() -> None:
+    breaker, _ = make()
+    for outcome in ("bad", "bad", "bad", "good", "good"):
+        call(breaker, outcome)
+        assert breaker.state == "closed"
+    call(breaker, "bad")
+    assert breaker.state == "open"
+
+
+def test_what_a_callee_did_before_it_came_back_does_not_count() -> None:
+    breaker, _ = make()
+    late = [breaker.acquire() for _ in range(4)]
+    for _ in range(3):
+        call(breaker, "bad")
+    breaker.recovered()
+    for permit in late:
+        assert permit
+        permit.failed()
+    for outcome in ("bad", "bad", "bad"):
+        call(breaker, outcome)
+    assert breaker.state == "closed"
+    call(breaker, "bad")
+    assert breaker.state == "open"
 
 
 def test_opens_when_nearly_all_calls_are_slow() -> None:

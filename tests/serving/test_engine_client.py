@@ -137,3 +137,16 @@ async def test_a_process_without_its_engine_is_not_loading(tmp_path: Path, monke
                     assert client.unavailable() == "unavailable"
         await client.close()
     assert engine.wait() == -9
+
+
+async def test_what_waits_for_a_lost_engine_waits_no_longer_than_allowed_and_on_when_it_is_back(tmp_path: Path) -> None:
+    client = EngineClient(f"file://{tmp_path}/engine.sock", ServeParams())
+    begun = asyncio.get_running_loop().time()
+    with client._let_go() as scope:
+        async with scope:
+            client._let_go_of_the_waiting()
+            due = scope.when()
+            assert due and 0 <= due - begun - engine_client.ANSWER_WITHIN_S < 1
+            client._wait_on()
+            assert scope.when() is None
+    await client.close()

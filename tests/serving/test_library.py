@@ -175,7 +175,7 @@ class _Asked(Library):
 @pytest.mark.anyio
 async def test_the_cores_are_left_to_an_engine_that_is_at_work() -> None:
     library = _Asked()
-    ladder = Ladder([], library, Agent(library, None, ServeParams()), Switch("auto", None, None), mark=False)
+    ladder = Ladder([], library, Agent(library, None, ServeParams()), Switch("auto", None, None), ServeParams())
     ask = Ask((Message(role="user", content=PROBATION),), 8, deadline=0.0, first_token_by=0.0)
     reasons: list[Reason] = ["overload", "slow", "deadline", "loading", "unavailable", "no_model", "operator"]
     for reason in reasons:

@@ -60,6 +60,22 @@ def test_citations_are_checked_and_marked_as_sent(running: Running) -> None:
     assert "".join(texts) == body["answer"]
 
 
+def test_the_text_itself_carries_the_label_where_the_operator_wants_it(start: Start) -> None:
+    running = start(params=(("label_text: false", "label_text: true"),))
+    labelled = "依法可以主张权利。\n\n（内容由人工智能生成）"
+    with openai.OpenAI(base_url=f"{running.service.url}/v1", api_key="none", max_retries=0) as client:
+        messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "押金能退吗？"}]
+        with client.chat.completions.create(model="legalqa", messages=messages, stream=True) as stream:
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices) == labelled
+        messages += [{"role": "assistant", "content": labelled}, {"role": "user", "content": "那利息呢？"}]
+        assert client.chat.completions.create(model="legalqa", messages=messages).choices[0].message.content == labelled
+    assert [message.content for message in running.engine.requests[-1].messages][-2] == "依法可以主张权利。"
+    running.engine.reply = lambda _request: "依法处理" * 40
+    assert "（内容由人工智能生成）" in running.chat("怎么办？", stream=True).text
+    running.engine.fault = "error"
+    assert running.ask(PROBATION).json()["answer"] == PROBATION_ANSWER
+
+
 def test_official_client(running: Running) -> None:
     client = openai.OpenAI(base_url=f"{running.service.url}/v1", api_key="none", max_retries=0)
     assert "legalqa" in [model.id for model in client.models.list()]
