@@ -14,11 +14,12 @@ from legalqa.prompt import Prompt
 from legalqa.records import Message
 from serving.answers import RESERVE_S, Ask, Use
 from serving.errors import error_response
-from serving.library import LABELLED
+from serving.library import LABEL_AT_END
 
 CLEANING = ("html", "control", "full_width", "repeats", "whitespace")  # the rules of the training data that suit a question
 MAX_MESSAGES = 64
 MAX_CHARACTERS = 32_768
+_LABELS = re.compile(rf"(?:\s*{re.escape(LABEL_AT_END.strip())})+\s*\Z")
 B = TypeVar("B", bound=BaseModel)
 Text = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS)]
 
@@ -130,7 +131,7 @@ def chat_ask(
     for number, turn in enumerate(body.messages):
         content = clean(turn.text, CLEANING)
         if turn.role == "assistant":
-            content = content.removesuffix(LABELLED)  # else the model would learn to write it itself
+            content = _LABELS.sub("", content)  # else the model would imitate it
         if not content:
             raise BadRequestError(400, "empty_content", "content holds nothing that can be read", f"messages[{number}].content")
         role = "system" if turn.role == "developer" else turn.role

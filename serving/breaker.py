@@ -82,14 +82,15 @@ class Breaker:
             self._probes_out += 1
         return Permit(self, self._epoch)
 
-    def recovered(self) -> None:
+    def recovered(self, anew: bool) -> None:
         """The callee is known to be back (its health says so): probe now instead of when the open time ends.
 
-        Where it is closed, what was begun before counts no more: else the failures of then would open it for a callee of now.
+        Where it came back ``anew``, started again or after it was silent, what was begun before counts no more: else the
+        failures of then would open the breaker for the callee of now.
         """
-        if self._state == "open":
+        if self._state == "open" or (self._state == "half_open" and anew):
             self._change("half_open")
-        elif self._state == "closed":
+        elif self._state == "closed" and anew:
             self._forget()
 
     def force(self, state: Literal["closed", "forced_open", "disabled"]) -> None:

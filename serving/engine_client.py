@@ -41,7 +41,7 @@ class EngineLostError(Exception):
 class EngineClient:
     """One engine process behind a URL: file:///path of a socket (as BentoML writes it), tcp://host:port or http://host:port."""
 
-    def __init__(self, url: str, params: ServeParams, on_back: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, url: str, params: ServeParams, on_back: Callable[[bool], None] = lambda anew: None) -> None:
         parts = urlsplit(url)
         path = parts.path if parts.scheme in ("unix", "file") else None
         self._http = httpx.AsyncClient(
@@ -55,6 +55,8 @@ class EngineClient:
         self._on_back = on_back
         self._status = UNKNOWN
         self._misses = 0
+        self._pid = 0
+        self._anew = False  # started again, or silent, since it was last there
         self._silent_s = 0.0
         self._looked = time.monotonic()
         self._scopes: dict[asyncio.Timeout, float] = {}  # what waits for the engine, and since when
@@ -160,15 +162,17 @@ class EngineClient:
         self._looked = time.monotonic()
         await self._ask()
         now = self.unavailable()
-        if now:
-            if not was:
-                log.error("engine lost (%s), %d answers under way", now, len(self._scopes))
-            if now != "slow":  # a slow one still finishes what it has begun
-                self._let_go_of_the_waiting()
-        elif was:
-            log.info("engine back (%s)", was)
-            self._wait_on()
-            self._on_back()
+        if now and not was:
+            log.error("engine lost (%s), %d answers under way", now, len(self._scopes))
+        if now and now != "slow":
+            self._let_go_of_the_waiting()
+        else:  # a slow one, too, finishes what it has begun
+            self._let_wait()
+        if not now:
+            if was:
+                log.info("engine back (%s)", was)
+                self._on_back(self._anew)
+            self._anew = False
         self._end_if_hung()
         self._send_canary()
 
@@ -177,14 +181,17 @@ class EngineClient:
             response = await self._http.get("/engine/health", timeout=ANSWER_WITHIN_S)
             before, self._status = self._status, wire.unpack_status(response.content)
             self._misses = 0
+            if self._status.state == "ready" and self._status.pid != self._pid:
+                self._pid, self._anew = self._status.pid, True
             if not self._stuck:
                 self._silent_s = 0.0
             health = self._status.health
-            self._pace.heard(health.step_s, health.running)
+            self._pace.heard(health.slowdown, busy=health.running > 0)
             if self._status.state == "failed" and before.state != "failed":
                 log.error("engine: %s", self._status.problem)
         except (httpx.HTTPError, ValidationError) as error:
             self._misses += 1
+            self._anew = self._anew or self._misses >= MISSES
             self._heed(error)
 
     def _send_canary(self) -> None:
@@ -206,7 +213,6 @@ class EngineClient:
         if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) and self._status.state == "ready":
             log.error("the engine process %d has died", self._status.pid)
             self._status = UNKNOWN
-            self._pace = Pace()
 
     def _let_go_of_the_waiting(self) -> None:
         """End what has waited for a while, and the rest as soon as it has.
@@ -217,7 +223,8 @@ class EngineClient:
             if not scope.expired():
                 scope.reschedule(since + ANSWER_WITHIN_S)
 
-    def _wait_on(self) -> None:
+    def _let_wait(self) -> None:
+        """Until the next piece comes, however long that takes."""
         for scope in self._scopes:
             if not scope.expired():
                 scope.reschedule(None)

@@ -15,7 +15,7 @@ from legalqa.params import ServeParams
 from serving.admission import Ticket
 from serving.agent import Agent, Findings
 from serving.answers import Ask, Began, Ended, Event, Piece, Reason, RefusedError, Source
-from serving.library import CANNED, LABELLED, Library
+from serving.library import CANNED, LABEL_AT_END, Library
 from serving.marking import Marker, loops
 from serving.member import Member, Started
 from serving.switch import Switch
@@ -90,7 +90,7 @@ class Ladder:
         self._agent = agent
         self._switch = switch
         self._mark = params.mark_citations
-        self._label = LABELLED if params.label_text else ""
+        self._label = LABEL_AT_END if params.label_text else ""
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
         """One Began, pieces, one Ended. Close it to cancel. Raises RefusedError before the first event, or never."""
@@ -161,6 +161,10 @@ class Ladder:
     def _retry_after_s(self) -> float:
         return min(member.admission.retry_after_s(member.backend.health()) for member in self.rungs[0].members)
 
+    def _label_after(self, text: str) -> str:
+        """Nothing where the text has it already, of another server of ours or of a model that imitates earlier answers."""
+        return "" if text.rstrip().endswith(LABEL_AT_END.strip()) else self._label
+
     async def _generated(
         self, ask: Ask, rung: Rung, begun: Started, findings: Findings, reason: Reason, prompt_tokens: int
     ) -> AsyncGenerator[Event, None]:
@@ -176,12 +180,12 @@ class Ladder:
                     told = tokens
                 if loops(marker.raw):
                     log.warning("answer %s only repeated itself", ask.id)
-                    if self._label:
-                        yield Piece(self._label)
+                    if label := self._label_after(marker.raw):
+                        yield Piece(label)
                     yield Ended("error", tokens, [], "the model only repeated itself")
                     return
                 if delta.finish_reason:
-                    if rest := marker.finish() + self._label:
+                    if rest := marker.finish() + self._label_after(marker.raw):
                         yield Piece(rest)
                     failed = delta.finish_reason in ("error", "refused", "cancelled")
                     error = (delta.error or "the model failed") if failed else ""

@@ -31,7 +31,7 @@ PATIENCE_S = 0.06  # for a search by meaning, by who stands in for a model: the 
 LIKELY_S, RETRY_S, FORGET_S = 0.04, 5.0, 60.0
 DISCLAIMER = "以上内容仅供参考，不构成法律意见；具体案件请咨询执业律师。"
 AI_LABEL = "内容由人工智能生成"
-LABELLED = f"\n\n（{AI_LABEL}）"  # where the text itself has to say it
+LABEL_AT_END = f"\n\n（{AI_LABEL}）"  # where the text itself has to say it
 
 
 class Remote(Protocol):

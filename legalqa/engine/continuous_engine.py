@@ -62,8 +62,9 @@ class ContinuousEngine(LocalEngine):
         room = (self._cheap_rows - len(batch)) // len(batch)
         for answer in batch:
             answer.guess(room)
-        logits = self._model.forward([answer.rows for answer in batch])
-        self._take(batch, logits, prompt_tokens, started)
+        rows = [answer.rows for answer in batch]
+        logits = self._model.forward(rows)
+        self._take(batch, logits, prompt_tokens, sum(len(row.token_ids) for row in rows), started)
 
     def _logits_of(self, ids: Sequence[int], at: Tensor) -> Tensor:
         assert self._model is not None

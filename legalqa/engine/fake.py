@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal
 
 from legalqa.engine.interface import Capabilities, Completion, Delta, FinishReason, GenerationRequest, Health
+from legalqa.engine.speed import Speed
 from legalqa.prompt import Prompt
 
 Fault = Literal["", "error", "stall", "dead"]
@@ -36,6 +37,7 @@ class FakeEngine:
         self._ready = False
         self._running = 0
         self._last_step = time.monotonic()
+        self._speed = Speed()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -68,8 +70,10 @@ class FakeEngine:
                     reason = "length"
                 if reason is not None:
                     break
+                started = time.monotonic()
                 await asyncio.sleep(self.seconds_a_token)
                 self._last_step = time.monotonic()
+                self._speed.measure(0, 1, 1, self._last_step - started)
                 yield Delta(character, tuple(self.prompt.encode(character)))
             reason = reason or "stop"
             yield Delta("", (), reason, "told to fail" if reason == "error" else "")
@@ -91,7 +95,14 @@ class FakeEngine:
         """Dead when told so; else by the last step."""
         alive = self._ready and self.fault != "dead"
         age = time.monotonic() - self._last_step if self._running else 0.0
-        return Health(alive=alive, ready=alive, running=self._running, last_step_age_s=age, step_s=self.seconds_a_token)
+        return Health(
+            alive=alive,
+            ready=alive,
+            running=self._running,
+            last_step_age_s=age,
+            step_s=self.seconds_a_token,
+            slowdown=self._speed.slowdown,
+        )
 
     async def _whole(self, request: GenerationRequest) -> Completion:
         deltas = [delta async for delta in self.stream(request)]

@@ -143,6 +143,7 @@ class LocalEngine(ABC):
             prefill_tokens_per_s=self._speed.prefill_tokens_per_s,
             decode_tokens_per_s=self._speed.decode_tokens_per_s,
             step_s=self._speed.step_s,
+            slowdown=self._speed.slowdown,
             joins=self.joins,
         )
 
@@ -243,8 +244,13 @@ class LocalEngine(ABC):
         for answer in answers:
             self._finish(answer, reason)
 
-    def _take(self, batch: Sequence[Answer], logits: Sequence[Tensor], prompt_tokens: int, started: float) -> None:
-        """End of a step: write what ``logits`` say, (tokens, vocabulary) for each of ``batch``, and note how long it took."""
+    def _take(
+        self, batch: Sequence[Answer], logits: Sequence[Tensor], prompt_tokens: int, computed: int, started: float
+    ) -> None:
+        """End of a step: write what ``logits`` say, (tokens, vocabulary) for each of ``batch``, and note how long it took.
+
+        ``computed`` are all tokens that went through the model.
+        """
         before = sum(answer.written for answer in batch)
         for answer, rows in zip(batch, logits, strict=True):
             try:
@@ -256,7 +262,8 @@ class LocalEngine(ABC):
                 if reason is not None:
                     self._finish(answer, reason)
         self._last_step = time.monotonic()
-        self._speed.measure(prompt_tokens, sum(answer.written for answer in batch) - before, self._last_step - started)
+        written = sum(answer.written for answer in batch) - before
+        self._speed.measure(prompt_tokens, written, computed, self._last_step - started)
 
     def _finish(self, answer: Answer, reason: FinishReason, error: str = "") -> None:
         with self._changed:

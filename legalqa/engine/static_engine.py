@@ -52,14 +52,15 @@ class StaticEngine(LocalEngine):
     def _advance(self, batch: list[Answer]) -> None:
         """The whole batch, to the end of its longest answer."""
         prompt_tokens = sum(answer.unread_prompt for answer in batch)
+        computed = len(batch) * max(answer.unread_prompt for answer in batch)
         started = time.monotonic()
 
         def choose(_ids: Tensor, scores: Tensor) -> Tensor:
-            nonlocal prompt_tokens, started
+            nonlocal prompt_tokens, computed, started
             self._reading = False
             rows = [row for row, answer in enumerate(batch) if answer in self._running]
-            self._take([batch[row] for row in rows], [scores[row, None] for row in rows], prompt_tokens, started)
-            prompt_tokens, started = 0, time.monotonic()
+            self._take([batch[row] for row in rows], [scores[row, None] for row in rows], prompt_tokens, computed, started)
+            prompt_tokens, computed, started = 0, len(batch), time.monotonic()
             chosen = torch.tensor([answer.last_token for answer in batch])
             return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
 

@@ -62,7 +62,8 @@ def test_what_a_callee_did_before_it_came_back_does_not_count() -> None:
     late = [breaker.acquire() for _ in range(4)]
     for _ in range(3):
         call(breaker, "bad")
-    breaker.recovered()
+    breaker.recovered(anew=False)
+    breaker.recovered(anew=True)
     for permit in late:
         assert permit
         permit.failed()
@@ -139,11 +140,16 @@ def test_late_outcomes_of_an_earlier_state_do_not_count() -> None:
 
 def test_known_recovery_probes_at_once_and_hand_set_states_hold() -> None:
     breaker, _ = opened()
-    breaker.recovered()
+    breaker.recovered(anew=False)
+    assert breaker.state == "half_open"
+    probe = breaker.acquire()
+    breaker.recovered(anew=True)
+    assert probe and breaker.state == "half_open"
+    probe.failed()  # begun before the second return
     assert breaker.state == "half_open"
     breaker.force("forced_open")
     assert breaker.acquire() is None
-    breaker.recovered()
+    breaker.recovered(anew=True)
     assert breaker.state == "forced_open"
     breaker.force("disabled")
     for _ in range(10):
@@ -189,9 +195,9 @@ class AnyCourse(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.clock.now += seconds
 
-    @rule()
-    def recovered(self) -> None:
-        self.breaker.recovered()
+    @rule(anew=strategies.booleans())
+    def recovered(self, anew: bool) -> None:
+        self.breaker.recovered(anew)
 
     @invariant()
     def probes_are_bounded(self) -> None:

@@ -5,9 +5,12 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 
@@ -15,6 +18,7 @@ from legalqa.engine.interface import GenerationRequest, Health
 from legalqa.params import ServeParams
 from serving import engine_client, wire
 from serving.engine_client import EngineClient
+from serving.pace import Pace
 
 pytestmark = pytest.mark.anyio
 
@@ -139,14 +143,69 @@ async def test_a_process_without_its_engine_is_not_loading(tmp_path: Path, monke
     assert engine.wait() == -9
 
 
-async def test_what_waits_for_a_lost_engine_waits_no_longer_than_allowed_and_on_when_it_is_back(tmp_path: Path) -> None:
-    client = EngineClient(f"file://{tmp_path}/engine.sock", ServeParams())
+async def test_what_waits_for_a_lost_engine_waits_no_longer_than_allowed_and_on_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, ready, silent, _ = watched(tmp_path, monkeypatch)
     begun = asyncio.get_running_loop().time()
     with client._let_go() as scope:
         async with scope:
-            client._let_go_of_the_waiting()
-            due = scope.when()
-            assert due and 0 <= due - begun - engine_client.ANSWER_WITHIN_S < 1
-            client._wait_on()
+            await ready(1)
             assert scope.when() is None
+            for slow in (False, True):  # a slow one, too, finishes what it has begun
+                await silent()
+                due = scope.when()
+                assert due and 0 <= due - begun - engine_client.ANSWER_WITHIN_S < 1
+                await ready(1, slow=slow)
+                assert client.unavailable() == ("slow" if slow else "")
+                assert scope.when() is None
     await client.close()
+
+
+async def test_who_was_silent_or_is_another_process_comes_back_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, ready, silent, backs = watched(tmp_path, monkeypatch)
+    await ready(1)
+    assert backs == [True]  # for the first time
+    await ready(1, slow=True)
+    await ready(1)
+    assert backs == [True, False]
+    client._heed(httpx.RemoteProtocolError("the connection broke off"))  # but the process lives
+    await ready(1)
+    assert backs == [True, False, False]
+    client._heed(httpx.RemoteProtocolError("the process has died"))
+    await ready(2)
+    assert backs == [True, False, False, True]
+    await silent()
+    await ready(2)
+    assert backs == [True, False, False, True, True]
+    await client.close()
+
+
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[EngineClient, Any, Any, list[bool]]:
+    """A client, what lets it see its engine ready (of which process? slow?) or silent, and what it says of returns."""
+    backs: list[bool] = []
+    client = EngineClient(f"file://{tmp_path}/engine.sock", ServeParams(), on_back=backs.append)
+    ticks = count(1)
+    client._pace = Pace(clock=lambda: next(ticks) * 1.0)
+    answers: list[wire.Status | None] = []
+
+    async def get(*_unused: object, **_options: object) -> SimpleNamespace:
+        answer = answers.pop()
+        if answer is None:
+            raise httpx.ReadTimeout("no answer")
+        return SimpleNamespace(content=wire.pack_status(answer))
+
+    monkeypatch.setattr(client._http, "get", get)
+    monkeypatch.setattr(client, "_send_canary", lambda: None)
+
+    async def ready(pid: int, slow: bool = False) -> None:
+        for slowdown in (9.0, 9.1) if slow else (1.0,):
+            answers.append(wire.Status("ready", Health(True, True, running=1, slowdown=slowdown), pid=pid))
+            await client._look()
+
+    async def silent() -> None:
+        for _ in range(engine_client.MISSES):
+            answers.append(None)
+            await client._look()
+
+    return client, ready, silent, backs

@@ -127,8 +127,7 @@ def test_a_crawling_engine_is_noticed_within_seconds_and_tried_by_a_canary(start
     running.engine.seconds_a_token = 0.025
     client = running.service.gateway.engine
     running.ask(PROBATION)
-    wait_until(lambda: running.ask(PROBATION).json()["source"] == "tuned" and client.health().step_s > 0)
-    wait_until(lambda: bool(client._pace._usual_s))
+    wait_until(lambda: running.ask(PROBATION).json()["source"] == "tuned" and client.health().slowdown > 0)
     running.engine.seconds_a_token = 0.25
     began = time.monotonic()
     wait_until(lambda: running.ask(PROBATION, max_tokens=2).json()["reason"] == "slow")

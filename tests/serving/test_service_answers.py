@@ -67,9 +67,12 @@ def test_the_text_itself_carries_the_label_where_the_operator_wants_it(start: St
         messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "押金能退吗？"}]
         with client.chat.completions.create(model="legalqa", messages=messages, stream=True) as stream:
             assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices) == labelled
-        messages += [{"role": "assistant", "content": labelled}, {"role": "user", "content": "那利息呢？"}]
+        said = labelled.replace("\n\n", "\n") + "\n"  # as a client may give it back
+        messages += [{"role": "assistant", "content": said}, {"role": "user", "content": "那利息呢？"}]
         assert client.chat.completions.create(model="legalqa", messages=messages).choices[0].message.content == labelled
     assert [message.content for message in running.engine.requests[-1].messages][-2] == "依法可以主张权利。"
+    running.engine.reply = lambda _request: labelled
+    assert running.ask("怎么办？").json()["answer"] == labelled  # once
     running.engine.reply = lambda _request: "依法处理" * 40
     assert "（内容由人工智能生成）" in running.chat("怎么办？", stream=True).text
     running.engine.fault = "error"

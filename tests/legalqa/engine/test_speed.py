@@ -1,32 +1,38 @@
 """What an engine says of its speed: the same whatever it reads, another within a few steps when it has become slow."""
 
 import random
+from itertools import product
 
 import pytest
 
-from legalqa.engine.speed import Speed
+from legalqa.engine.speed import LEARNT, SHORT_S, Speed
 
-STEP_S, READ_S = 0.04, 0.0008  # an engine that takes exactly so long
+STEP_S, READ_S, ROW_S = 0.04, 0.0008, 0.005  # an engine that takes exactly so long: a step, a token read, an answer
+ANSWERS = 8
 
 
-def seconds(prompt_tokens: int, slowdown: float = 1.0) -> float:
-    return slowdown * (STEP_S + READ_S * prompt_tokens)
+def seconds(prompt_tokens: int, slowdown: float = 1.0, answers: int = ANSWERS) -> float:
+    return slowdown * (STEP_S + READ_S * prompt_tokens + ROW_S * (answers - 1))
+
+
+def step(speed: Speed, prompt_tokens: int = 0, slowdown: float = 1.0, answers: int = ANSWERS) -> None:
+    speed.measure(prompt_tokens, answers, prompt_tokens + answers, seconds(prompt_tokens, slowdown, answers))
 
 
 @pytest.fixture
 def speed() -> Speed:
     """After a warm-up of both kinds of steps."""
     speed = Speed()
-    for prompt_tokens in (60, 0, 0, 0, 40, 0, 80):
-        speed.measure(prompt_tokens, 4, seconds(prompt_tokens))
+    for prompt_tokens in (60, 0, 0, 0, 40, 0, 300):
+        step(speed, prompt_tokens)
     return speed
 
 
 def test_nothing_is_known_before_the_first_step() -> None:
     speed = Speed()
-    speed.measure(50, 1, 0.1)
+    speed.measure(50, 1, 50, 0.1)
     assert (speed.prefill_tokens_per_s, speed.decode_tokens_per_s, speed.step_s) == (500, 0, 0)
-    speed.measure(0, 8, 0.04)
+    speed.measure(0, 8, 8, 0.04)
     assert (speed.decode_tokens_per_s, speed.step_s) == (200, 0.04)
 
 
@@ -34,19 +40,68 @@ def test_prompts_of_any_length_are_no_slowness(speed: Speed) -> None:
     chance = random.Random(3)
     for _ in range(500):
         prompt_tokens = chance.choice((10, 60, 200, 512))
-        speed.measure(prompt_tokens, 8, seconds(prompt_tokens) * chance.uniform(0.7, 1.4))
-        assert 0.4 * STEP_S < speed.step_s < 2.5 * STEP_S
+        took = seconds(prompt_tokens) * chance.uniform(0.7, 1.4)
+        speed.measure(prompt_tokens, ANSWERS, prompt_tokens + ANSWERS, took)
+        assert 0.4 * seconds(0) < speed.step_s < 2.5 * seconds(0)
+        assert speed.slowdown < 2.5
 
 
 @pytest.mark.parametrize("prompts", [(0,), (60,), (20, 300), (512,)])
 def test_ten_times_slower_shows_within_two_steps(speed: Speed, prompts: tuple[int, ...]) -> None:
-    for step in range(2):
-        prompt_tokens = prompts[step % len(prompts)]
-        speed.measure(prompt_tokens, 8, seconds(prompt_tokens, slowdown=10))
-    assert speed.step_s > 5 * STEP_S
-    for step in range(200):
-        speed.measure(prompts[step % len(prompts)], 8, seconds(prompts[step % len(prompts)], slowdown=10))
-    assert speed.step_s < 20 * STEP_S  # it settles instead of running away
+    for number in range(2):
+        step(speed, prompts[number % len(prompts)], slowdown=10)
+    assert speed.slowdown > 5 and speed.step_s > 5 * seconds(0)
+    for number in range(200):
+        step(speed, prompts[number % len(prompts)], slowdown=10)
+    assert 5 < speed.slowdown < 20 and speed.step_s < 20 * seconds(0)  # it settles instead of running away
     for _ in range(8):
-        speed.measure(0, 8, seconds(0))
-    assert speed.step_s < 2 * STEP_S
+        step(speed)
+    assert speed.slowdown < 2 and speed.step_s < 2 * seconds(0)
+
+
+@pytest.mark.parametrize(("mostly", "then"), [*product((1, 4, 16), repeat=2)])
+def test_what_is_usual_depends_on_the_work_of_a_step(mostly: int, then: int) -> None:
+    speed = Speed()
+    for answers in (1, 2, 4, 8, 16, *[mostly] * 1000):
+        step(speed, answers=answers)
+    for _ in range(4):
+        step(speed, answers=then)
+    assert 0.5 < speed.slowdown < 2
+    for _ in range(4):
+        step(speed, answers=then, slowdown=10)
+    assert speed.slowdown > 5
+
+
+@pytest.mark.parametrize("short_s", [0.002, 0.01])
+def test_short_steps_are_never_slow(short_s: float) -> None:
+    speed = Speed()
+    for took in [short_s] * 100 + [0.99 * 5 * SHORT_S] * 20:
+        speed.measure(0, 1, 1, took)
+        assert speed.slowdown < 5
+
+
+def test_what_is_slow_or_on_its_way_there_is_not_learnt(speed: Speed) -> None:
+    for number in range(1000):
+        step(speed, slowdown=LEARNT + 0.1 + number % 7)
+    assert speed.slowdown > 5
+    step(speed)
+    step(speed, slowdown=12)
+    assert speed.slowdown > 5
+
+
+def test_a_size_not_seen_yet_takes_twice_as_long_for_twice_as_much_at_most() -> None:
+    speed = Speed()
+    for _ in range(10):
+        step(speed, answers=1)
+    step(speed, answers=2, slowdown=20)
+    step(speed, answers=2, slowdown=20)
+    assert speed.slowdown > 5
+    step(speed, prompt_tokens=60, answers=1)
+    for _ in range(10):
+        step(speed, prompt_tokens=512, slowdown=10, answers=1)
+    assert speed.slowdown > 5
+    for _ in range(10):
+        step(speed, answers=16)
+    for _ in range(4):
+        step(speed, answers=8, slowdown=10)  # a part takes no longer than the whole
+    assert speed.slowdown > 5
