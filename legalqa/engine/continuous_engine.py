@@ -6,7 +6,6 @@ the same tokens.
 """
 
 import heapq
-import time
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -57,14 +56,13 @@ class ContinuousEngine(LocalEngine):
     def _advance(self, batch: list[Answer]) -> None:
         """One step."""
         assert self._model is not None
-        started = time.monotonic()
         prompt_tokens = sum(answer.unread_prompt for answer in batch)
         room = (self._cheap_rows - len(batch)) // len(batch)
         for answer in batch:
             answer.guess(room)
         rows = [answer.rows for answer in batch]
-        logits = self._model.forward(rows)
-        self._take(batch, logits, prompt_tokens, sum(len(row.token_ids) for row in rows), started)
+        self._speed.begin(prompt_tokens, sum(len(row.token_ids) for row in rows))
+        self._take(batch, self._model.forward(rows))
 
     def _logits_of(self, ids: Sequence[int], at: Tensor) -> Tensor:
         assert self._model is not None

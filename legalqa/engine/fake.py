@@ -70,16 +70,20 @@ class FakeEngine:
                     reason = "length"
                 if reason is not None:
                     break
-                started = time.monotonic()
+                if alone := self._running == 1:  # the pace of one answer says it
+                    self._speed.begin(0, 1)
                 await asyncio.sleep(self.seconds_a_token)
                 self._last_step = time.monotonic()
-                self._speed.measure(0, 1, 1, self._last_step - started)
+                if alone:
+                    self._speed.end(1)
                 yield Delta(character, tuple(self.prompt.encode(character)))
             reason = reason or "stop"
             yield Delta("", (), reason, "told to fail" if reason == "error" else "")
         finally:
             self._running -= 1
             self.cancelled += reason is None
+            if not self._running:
+                self._speed.rest()
 
     def generate_many(
         self, requests: Sequence[GenerationRequest], done: Callable[[Completion], object] = lambda _completion: None

@@ -217,6 +217,7 @@ class LocalEngine(ABC):
                 except Exception as error:  # one bad step must not leave callers waiting for ever
                     log.exception("a step of %d sequences failed", len(batch))
                     self._fail(batch, f"{type(error).__name__}: {error}")
+                self._speed.rest()
             with self._changed:
                 self._changed.notify_all()
 
@@ -244,13 +245,8 @@ class LocalEngine(ABC):
         for answer in answers:
             self._finish(answer, reason)
 
-    def _take(
-        self, batch: Sequence[Answer], logits: Sequence[Tensor], prompt_tokens: int, computed: int, started: float
-    ) -> None:
-        """End of a step: write what ``logits`` say, (tokens, vocabulary) for each of ``batch``, and note how long it took.
-
-        ``computed`` are all tokens that went through the model.
-        """
+    def _take(self, batch: Sequence[Answer], logits: Sequence[Tensor]) -> None:
+        """End of a step: write what ``logits`` say, (tokens, vocabulary) for each of ``batch``, and note how long it took."""
         before = sum(answer.written for answer in batch)
         for answer, rows in zip(batch, logits, strict=True):
             try:
@@ -262,8 +258,7 @@ class LocalEngine(ABC):
                 if reason is not None:
                     self._finish(answer, reason)
         self._last_step = time.monotonic()
-        written = sum(answer.written for answer in batch) - before
-        self._speed.measure(prompt_tokens, written, computed, self._last_step - started)
+        self._speed.end(sum(answer.written for answer in batch) - before)
 
     def _finish(self, answer: Answer, reason: FinishReason, error: str = "") -> None:
         with self._changed:

@@ -1,6 +1,8 @@
 """How fast an engine reads and writes, and whether its steps take longer than usual, as moving averages over its steps."""
 
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 RATE_MEMORY = 0.9  # of the averages of speed
 STEP_MEMORY = 0.5  # of those of the last steps: one that takes ten times as long has to show at once
@@ -9,47 +11,88 @@ LEARNT = 3.0  # a step that takes more times the usual is on its way to slow, an
 SHORT_S = 0.02  # usual steps count as at least so long: what a busy machine adds to shorter ones is no slowness
 
 
-@dataclass
+@dataclass(frozen=True)
+class Step:
+    """One that runs: tokens of prompts that it reads, tokens in all, when it began, what it usually takes."""
+
+    prompt_tokens: int
+    computed: int
+    began: float
+    usual_s: float | None
+
+
 class Speed:
-    """Rates in tokens a second, ``step_s`` in seconds; 0 until there is something to tell them by."""
+    """Takes each step of an engine, on the engine's thread; may be read on others."""
 
-    prefill_tokens_per_s: float = 0.0
-    decode_tokens_per_s: float = 0.0
-    step_s: float = 0.0
-    """A step that only writes, in the last few steps."""
-    slowdown: float = 0.0
-    """How many times its usual seconds a step took, in the last few steps."""
-    _usual: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """Tokens that go through the model together, and the seconds of such a step, by size, where size n stands for up to 2^n
-    tokens: a full batch's step, or one that reads a prompt, takes several times that of one answer."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.prefill_tokens_per_s = 0.0
+        """0, like the next two, until there is something to tell it by."""
+        self.decode_tokens_per_s = 0.0
+        self.step_s = 0.0
+        """A step that only writes, in the last few steps."""
+        self._clock = clock
+        self._step: Step | None = None
+        self._slowdown = 0.0
+        # Tokens that go through the model together, and the seconds of such a step, by size, where size n stands for up to 2^n
+        # tokens: a full batch's step, or one that reads a prompt, takes several times that of one answer.
+        self._usual: dict[int, tuple[float, float]] = {}
 
-    def measure(self, prompt_tokens: int, written: int, computed: int, seconds: float) -> None:
-        """Take one step, with the tokens that it read, wrote, and computed in all (padding and wrong guesses, too).
+    @property
+    def slowdown(self) -> float:
+        """How many times their usual seconds the last few steps took, or the present one does already; 0: none known yet."""
+        step = self._step
+        late = (self._clock() - step.began) / step.usual_s if step and step.usual_s else 0.0
+        return max(self._slowdown, late)
+
+    def begin(self, prompt_tokens: int, computed: int) -> None:
+        """A step begins; ``computed`` tokens go through the model: of prompts, the last of each answer, guesses, padding."""
+        self._step = Step(prompt_tokens, computed, self._clock(), self._usual_s(computed))
+
+    def rest(self) -> None:
+        """No step runs, also where one was begun and failed."""
+        self._step = None
+
+    def end(self, written: int) -> None:
+        """The step has ended, and wrote so many tokens.
 
         Steps that read prompts tell the reading speed, the others the writing speed. Under load nearly every step reads
         something, so such a step moves ``step_s``, too, by as much as the slowdown has changed.
         """
-        before = self.slowdown
-        self._compare(computed, seconds)
-        if prompt_tokens:
-            self.prefill_tokens_per_s = _moved(self.prefill_tokens_per_s, prompt_tokens / seconds, RATE_MEMORY)
-            self.step_s *= self.slowdown / before if before else 1.0
+        assert self._step
+        step, self._step = self._step, None
+        seconds, before = self._clock() - step.began, self._slowdown
+        self._compare(step, seconds)
+        if step.prompt_tokens:
+            self.prefill_tokens_per_s = _moved(self.prefill_tokens_per_s, step.prompt_tokens / seconds, RATE_MEMORY)
+            self.step_s *= self._slowdown / before if before else 1.0
         elif written:
             self.decode_tokens_per_s = _moved(self.decode_tokens_per_s, written / seconds, RATE_MEMORY)
             self.step_s = _moved(self.step_s, seconds, STEP_MEMORY)
 
-    def _compare(self, computed: int, seconds: float) -> None:
-        size = (computed - 1).bit_length()
+    def _usual_s(self, computed: int) -> float | None:
+        """Of a size not seen yet, another size tells: a part takes no longer than the whole, and twice as much no more than
+        twice as long.
+        """
+        if not self._usual:
+            return None
+        size = _size(computed)
         if size in self._usual:
-            tokens, usual_s = self._usual[size]
-        else:  # its first step is the usual one, unless another size tells better: a part takes no longer than the whole,
-            # and twice as much no more than twice as long
-            proportions = (known_s * max(1.0, computed / known) for known, known_s in self._usual.values())
-            tokens, usual_s = computed, min([seconds, *proportions])
-        least_s = max(usual_s, SHORT_S)
-        self.slowdown = _moved(self.slowdown, seconds / least_s, STEP_MEMORY)
-        if seconds < LEARNT * least_s:
-            self._usual[size] = _moved(tokens, computed, USUAL_MEMORY), _moved(usual_s, seconds, USUAL_MEMORY)
+            return max(self._usual[size][1], SHORT_S)
+        return max(min(seconds * max(1.0, computed / tokens) for tokens, seconds in self._usual.values()), SHORT_S)
+
+    def _compare(self, step: Step, seconds: float) -> None:
+        usual_s = step.usual_s or max(seconds, SHORT_S)
+        self._slowdown = _moved(self._slowdown, seconds / usual_s, STEP_MEMORY)
+        if seconds < LEARNT * usual_s:
+            tokens, so_far_s = self._usual.get(_size(step.computed), (step.computed, min(seconds, usual_s)))
+            self._usual[_size(step.computed)] = (
+                _moved(tokens, step.computed, USUAL_MEMORY),
+                _moved(so_far_s, seconds, USUAL_MEMORY),
+            )
+
+
+def _size(tokens: int) -> int:
+    return (tokens - 1).bit_length()
 
 
 def _moved(average: float, value: float, memory: float) -> float:

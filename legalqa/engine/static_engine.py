@@ -51,16 +51,12 @@ class StaticEngine(LocalEngine):
 
     def _advance(self, batch: list[Answer]) -> None:
         """The whole batch, to the end of its longest answer."""
-        prompt_tokens = sum(answer.unread_prompt for answer in batch)
-        computed = len(batch) * max(answer.unread_prompt for answer in batch)
-        started = time.monotonic()
 
         def choose(_ids: Tensor, scores: Tensor) -> Tensor:
-            nonlocal prompt_tokens, computed, started
             self._reading = False
             rows = [row for row, answer in enumerate(batch) if answer in self._running]
-            self._take([batch[row] for row in rows], [scores[row, None] for row in rows], prompt_tokens, computed, started)
-            prompt_tokens, computed, started = 0, len(batch), time.monotonic()
+            self._take([batch[row] for row in rows], [scores[row, None] for row in rows])
+            self._speed.begin(0, len(batch))
             chosen = torch.tensor([answer.last_token for answer in batch])
             return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
 
@@ -71,6 +67,8 @@ class StaticEngine(LocalEngine):
                 return torch.tensor([self._closing or answer not in self._running for answer in batch])
 
         self._reading = True
+        prompts = [answer.unread_prompt for answer in batch]
+        self._speed.begin(sum(prompts), len(prompts) * max(prompts))
         longest = max(answer.left for answer in batch)
         self._generate([answer.request.prompt_ids for answer in batch], longest, [choose], [ended])
 

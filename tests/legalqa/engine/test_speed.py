@@ -15,93 +15,116 @@ def seconds(prompt_tokens: int, slowdown: float = 1.0, answers: int = ANSWERS) -
     return slowdown * (STEP_S + READ_S * prompt_tokens + ROW_S * (answers - 1))
 
 
-def step(speed: Speed, prompt_tokens: int = 0, slowdown: float = 1.0, answers: int = ANSWERS) -> None:
-    speed.measure(prompt_tokens, answers, prompt_tokens + answers, seconds(prompt_tokens, slowdown, answers))
+class Paced(Speed):
+    """Its steps take what they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        super().__init__(clock=lambda: self.now)
+
+    def took(self, prompt_tokens: int, answers: int, seconds: float) -> None:
+        self.begin(prompt_tokens, prompt_tokens + answers)
+        self.now += seconds
+        self.end(answers)
+
+    def step(self, prompt_tokens: int = 0, slowdown: float = 1.0, answers: int = ANSWERS) -> None:
+        self.took(prompt_tokens, answers, seconds(prompt_tokens, slowdown, answers))
 
 
 @pytest.fixture
-def speed() -> Speed:
+def speed() -> Paced:
     """After a warm-up of both kinds of steps."""
-    speed = Speed()
+    speed = Paced()
     for prompt_tokens in (60, 0, 0, 0, 40, 0, 300):
-        step(speed, prompt_tokens)
+        speed.step(prompt_tokens)
     return speed
 
 
 def test_nothing_is_known_before_the_first_step() -> None:
-    speed = Speed()
-    speed.measure(50, 1, 50, 0.1)
-    assert (speed.prefill_tokens_per_s, speed.decode_tokens_per_s, speed.step_s) == (500, 0, 0)
-    speed.measure(0, 8, 8, 0.04)
-    assert (speed.decode_tokens_per_s, speed.step_s) == (200, 0.04)
+    speed = Paced()
+    assert speed.slowdown == 0
+    speed.took(50, 1, 0.125)
+    assert (speed.prefill_tokens_per_s, speed.decode_tokens_per_s, speed.step_s) == (400, 0, 0)
+    speed.took(0, 8, 0.0625)
+    assert (speed.decode_tokens_per_s, speed.step_s) == (128, 0.0625)
 
 
-def test_prompts_of_any_length_are_no_slowness(speed: Speed) -> None:
+def test_prompts_of_any_length_are_no_slowness(speed: Paced) -> None:
     chance = random.Random(3)
     for _ in range(500):
         prompt_tokens = chance.choice((10, 60, 200, 512))
         took = seconds(prompt_tokens) * chance.uniform(0.7, 1.4)
-        speed.measure(prompt_tokens, ANSWERS, prompt_tokens + ANSWERS, took)
+        speed.took(prompt_tokens, ANSWERS, took)
         assert 0.4 * seconds(0) < speed.step_s < 2.5 * seconds(0)
         assert speed.slowdown < 2.5
 
 
 @pytest.mark.parametrize("prompts", [(0,), (60,), (20, 300), (512,)])
-def test_ten_times_slower_shows_within_two_steps(speed: Speed, prompts: tuple[int, ...]) -> None:
+def test_ten_times_slower_shows_within_two_steps(speed: Paced, prompts: tuple[int, ...]) -> None:
     for number in range(2):
-        step(speed, prompts[number % len(prompts)], slowdown=10)
+        speed.step(prompts[number % len(prompts)], slowdown=10)
     assert speed.slowdown > 5 and speed.step_s > 5 * seconds(0)
     for number in range(200):
-        step(speed, prompts[number % len(prompts)], slowdown=10)
+        speed.step(prompts[number % len(prompts)], slowdown=10)
     assert 5 < speed.slowdown < 20 and speed.step_s < 20 * seconds(0)  # it settles instead of running away
     for _ in range(8):
-        step(speed)
+        speed.step()
     assert speed.slowdown < 2 and speed.step_s < 2 * seconds(0)
 
 
 @pytest.mark.parametrize(("mostly", "then"), [*product((1, 4, 16), repeat=2)])
 def test_what_is_usual_depends_on_the_work_of_a_step(mostly: int, then: int) -> None:
-    speed = Speed()
+    speed = Paced()
     for answers in (1, 2, 4, 8, 16, *[mostly] * 1000):
-        step(speed, answers=answers)
+        speed.step(answers=answers)
     for _ in range(4):
-        step(speed, answers=then)
+        speed.step(answers=then)
     assert 0.5 < speed.slowdown < 2
     for _ in range(4):
-        step(speed, answers=then, slowdown=10)
+        speed.step(answers=then, slowdown=10)
     assert speed.slowdown > 5
 
 
 @pytest.mark.parametrize("short_s", [0.002, 0.01])
 def test_short_steps_are_never_slow(short_s: float) -> None:
-    speed = Speed()
+    speed = Paced()
     for took in [short_s] * 100 + [0.99 * 5 * SHORT_S] * 20:
-        speed.measure(0, 1, 1, took)
+        speed.took(0, 1, took)
         assert speed.slowdown < 5
 
 
-def test_what_is_slow_or_on_its_way_there_is_not_learnt(speed: Speed) -> None:
+def test_what_is_slow_or_on_its_way_there_is_not_learnt(speed: Paced) -> None:
     for number in range(1000):
-        step(speed, slowdown=LEARNT + 0.1 + number % 7)
+        speed.step(slowdown=LEARNT + 0.1 + number % 7)
     assert speed.slowdown > 5
-    step(speed)
-    step(speed, slowdown=12)
+    speed.step()
+    speed.step(slowdown=12)
     assert speed.slowdown > 5
 
 
 def test_a_size_not_seen_yet_takes_twice_as_long_for_twice_as_much_at_most() -> None:
-    speed = Speed()
+    speed = Paced()
     for _ in range(10):
-        step(speed, answers=1)
-    step(speed, answers=2, slowdown=20)
-    step(speed, answers=2, slowdown=20)
+        speed.step(answers=1)
+    speed.step(answers=2, slowdown=20)
+    speed.step(answers=2, slowdown=20)
     assert speed.slowdown > 5
-    step(speed, prompt_tokens=60, answers=1)
+    speed.step(prompt_tokens=60, answers=1)
     for _ in range(10):
-        step(speed, prompt_tokens=512, slowdown=10, answers=1)
+        speed.step(prompt_tokens=512, slowdown=10, answers=1)
     assert speed.slowdown > 5
     for _ in range(10):
-        step(speed, answers=16)
+        speed.step(answers=16)
     for _ in range(4):
-        step(speed, answers=8, slowdown=10)  # a part takes no longer than the whole
+        speed.step(answers=8, slowdown=10)  # a part takes no longer than the whole
     assert speed.slowdown > 5
+
+
+def test_the_step_that_runs_tells_before_it_ends(speed: Paced) -> None:
+    for late, slow in ((4.9, False), (5.1, True)):
+        speed.begin(0, ANSWERS)
+        speed.now += late * seconds(0)
+        assert (speed.slowdown > 5) == slow
+        speed.rest()  # it failed
+        speed.now += 1000
+        assert speed.slowdown < 2
