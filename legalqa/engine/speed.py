@@ -33,6 +33,7 @@ class Speed:
         self._clock = clock
         self._step: Step | None = None
         self._slowdown = 0.0
+        self._read_s = 0.0  # what a prompt token adds to a step
         # Tokens that go through the model together, and the seconds of such a step, by size, where size n stands for up to 2^n
         # tokens: a full batch's step, or one that reads a prompt, takes several times that of one answer.
         self._usual: dict[int, tuple[float, float]] = {}
@@ -55,19 +56,29 @@ class Speed:
     def end(self, written: int) -> None:
         """The step has ended, and wrote so many tokens.
 
-        Steps that read prompts tell the reading speed, the others the writing speed. Under load nearly every step reads
-        something, so such a step moves ``step_s``, too, by as much as the slowdown has changed.
+        Steps that read prompts tell the reading speed, the others the writing speed.
         """
         assert self._step
         step, self._step = self._step, None
-        seconds, before = self._clock() - step.began, self._slowdown
+        seconds = self._clock() - step.began
         self._compare(step, seconds)
         if step.prompt_tokens:
             self.prefill_tokens_per_s = _moved(self.prefill_tokens_per_s, step.prompt_tokens / seconds, RATE_MEMORY)
-            self.step_s *= self._slowdown / before if before else 1.0
+            self._read(step.prompt_tokens, seconds)
         elif written:
             self.decode_tokens_per_s = _moved(self.decode_tokens_per_s, written / seconds, RATE_MEMORY)
             self.step_s = _moved(self.step_s, seconds, STEP_MEMORY)
+
+    def _read(self, prompt_tokens: int, seconds: float) -> None:
+        """Under load nearly every step reads something, so such a step moves ``step_s``, too: by its seconds against those that
+        a writing step and its prompt tokens have taken of late.
+        """
+        if self.step_s and self._read_s:
+            change = _moved(1.0, seconds / (self.step_s + prompt_tokens * self._read_s), STEP_MEMORY)
+            self.step_s *= change  # both alike: a step that does two things can't tell which of them has become slower
+            self._read_s *= change
+        elif self.step_s:
+            self._read_s = max(0.0, seconds - self.step_s) / prompt_tokens
 
     def _usual_s(self, computed: int) -> float | None:
         """Of a size not seen yet, another size tells: a part takes no longer than the whole, and twice as much no more than
