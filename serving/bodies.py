@@ -131,7 +131,7 @@ def chat_ask(
     for number, turn in enumerate(body.messages):
         content = clean(turn.text, CLEANING)
         if turn.role == "assistant":
-            content = _LABELS.sub("", content)  # else the model would imitate it
+            content = _LABELS.sub("", content) or content  # else the model would imitate it
         if not content:
             raise BadRequestError(400, "empty_content", "content holds nothing that can be read", f"messages[{number}].content")
         role = "system" if turn.role == "developer" else turn.role

@@ -180,8 +180,8 @@ class Ladder:
                     told = tokens
                 if loops(marker.raw):
                     log.warning("answer %s only repeated itself", ask.id)
-                    if label := self._label_after(marker.raw):
-                        yield Piece(label)
+                    if rest := marker.finish() + self._label_after(marker.raw):
+                        yield Piece(rest)
                     yield Ended("error", tokens, [], "the model only repeated itself")
                     return
                 if delta.finish_reason:

@@ -10,8 +10,8 @@ FOR_S = 0.5  # so long the engine says nothing else
 class Pace:
     """Takes the engine's ``slowdown`` (`legalqa.engine.speed`) each time the engine is asked; 0: nothing measured yet.
 
-    The same figure again means that no step has ended since. What an idle engine says is its last word before it became idle:
-    one late step must not count again and again.
+    The same figure again means that no step has ended since, nor is the present one late. What an idle engine says is its last
+    word before it became idle: one late step must not count again and again.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -66,9 +66,9 @@ class Health:
     """The truth by progress: an engine with work whose last step is old is stalled, whatever else it says.
 
     ``queued_prompt_tokens`` wait to be read; the rates are moving averages in tokens a second, ``step_s`` of the seconds that
-    a step took which only wrote, or would have taken, ``slowdown`` how many times their usual seconds the last steps took (see
-    `legalqa.engine.speed`); all 0 before the first measurement. Where none ``joins`` a batch that runs, those that wait begin
-    together when it has ended.
+    a step took which only wrote, or would have taken, ``slowdown`` how many times their usual seconds the last steps took, or
+    the present one does already (see `legalqa.engine.speed`); all 0 before the first measurement. Where none ``joins`` a batch
+    that runs, those that wait begin together when it has ended.
     """
 
     alive: bool

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 RATE_MEMORY = 0.9  # of the averages of speed
 STEP_MEMORY = 0.5  # of those of the last steps: one that takes ten times as long has to show at once
 USUAL_MEMORY = 0.98  # of the usual step: some seconds of work
+MOST = 10.0  # times the usual that one step adds to the average: one pause of a minute is over with the next steps
 LEARNT = 3.0  # a step that takes more times the usual is on its way to slow, and teaches nothing
 SHORT_S = 0.02  # usual steps count as at least so long: what a busy machine adds to shorter ones is no slowness
 
@@ -58,10 +59,11 @@ class Speed:
 
         Steps that read prompts tell the reading speed, the others the writing speed.
         """
-        assert self._step
-        step, self._step = self._step, None
+        step = self._step
+        assert step
         seconds = self._clock() - step.began
         self._compare(step, seconds)
+        self._step = None  # only now: who asks in between would hear of neither
         if step.prompt_tokens:
             self.prefill_tokens_per_s = _moved(self.prefill_tokens_per_s, step.prompt_tokens / seconds, RATE_MEMORY)
             self._read(step.prompt_tokens, seconds)
@@ -93,12 +95,12 @@ class Speed:
 
     def _compare(self, step: Step, seconds: float) -> None:
         usual_s = step.usual_s or max(seconds, SHORT_S)
-        self._slowdown = _moved(self._slowdown, seconds / usual_s, STEP_MEMORY)
+        self._slowdown = _moved(self._slowdown, min(seconds / usual_s, MOST), STEP_MEMORY)
         if seconds < LEARNT * usual_s:
             tokens, so_far_s = self._usual.get(_size(step.computed), (step.computed, min(seconds, usual_s)))
             self._usual[_size(step.computed)] = (
                 _moved(tokens, step.computed, USUAL_MEMORY),
-                _moved(so_far_s, seconds, USUAL_MEMORY),
+                _moved(so_far_s, seconds, USUAL_MEMORY if seconds > so_far_s / 2 else 0.0),  # the first ones may be cold
             )
 
 

@@ -120,6 +120,23 @@ def test_a_size_not_seen_yet_takes_twice_as_long_for_twice_as_much_at_most() -> 
     assert speed.slowdown > 5
 
 
+def test_one_pause_is_over_with_the_next_steps(speed: Paced) -> None:
+    speed.step(slowdown=1000)
+    assert speed.slowdown > 5
+    speed.step()
+    assert speed.slowdown < 5
+
+
+def test_a_cold_first_step_is_not_the_usual_one_for_long() -> None:
+    speed = Paced()
+    speed.step(slowdown=8)
+    for _ in range(3):
+        speed.step()
+    for _ in range(3):
+        speed.step(slowdown=10)
+    assert speed.slowdown > 5
+
+
 def test_the_step_that_runs_tells_before_it_ends(speed: Paced) -> None:
     for late, slow in ((4.9, False), (5.1, True)):
         speed.begin(0, ANSWERS)
