@@ -11,10 +11,10 @@ from prometheus_client.registry import Collector
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
 GAPS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 100)
+
 States = Mapping[tuple[str, ...], str]
 """The state of each thing, by the values of its labels but the state's."""
-
-SIZES = (1, 2, 4, 8, 16, 32, 64, 100)
 
 
 class Telemetry:

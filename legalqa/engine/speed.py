@@ -86,12 +86,10 @@ class Speed:
         """Of a size not seen yet, another size tells: a part takes no longer than the whole, and twice as much no more than
         twice as long.
         """
-        if not self._usual:
-            return None
-        size = _size(computed)
-        if size in self._usual:
-            return max(self._usual[size][1], SHORT_S)
-        return max(min(seconds * max(1.0, computed / tokens) for tokens, seconds in self._usual.values()), SHORT_S)
+        if known := self._usual.get(_size(computed)):
+            return max(known[1], SHORT_S)
+        told = [seconds * max(1.0, computed / tokens) for tokens, seconds in self._usual.values()]
+        return max(min(told), SHORT_S) if told else None
 
     def _compare(self, step: Step, seconds: float) -> None:
         usual_s = step.usual_s or max(seconds, SHORT_S)

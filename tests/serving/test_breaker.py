@@ -1,5 +1,6 @@
 """The breaker: examples of each rule, and what holds for every course of events."""
 
+import pytest
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -38,23 +39,15 @@ def opened() -> tuple[Breaker, Clock]:
     return breaker, clock
 
 
-def test_opens_at_the_failure_rate_and_not_before_enough_calls() -> None:
+@pytest.mark.parametrize("outcomes", [("good", "good", "bad"), ("bad", "bad", "bad", "good", "good")])
+def test_opens_at_the_failure_rate_and_not_before_enough_calls_nor_at_good_news(outcomes: tuple[str, ...]) -> None:
     breaker, _ = make()
-    for outcome in ("good", "good", "bad"):
+    for outcome in outcomes:
         call(breaker, outcome)
         assert breaker.state == "closed"
     call(breaker, "bad")
     assert breaker.state == "open"
     assert breaker.acquire() is None
-
-
-def test_good_news_never_opens() -> None:
-    breaker, _ = make()
-    for outcome in ("bad", "bad", "bad", "good", "good"):
-        call(breaker, outcome)
-        assert breaker.state == "closed"
-    call(breaker, "bad")
-    assert breaker.state == "open"
 
 
 def test_what_a_callee_did_before_it_came_back_does_not_count() -> None:
